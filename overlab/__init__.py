@@ -1,0 +1,1 @@
+"""overlab: a multi-node laboratory for container overlay networks."""
