@@ -1,0 +1,81 @@
+"""Finding scenarios: every folder with an `overlay.py` is one, wherever it lies."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from fixtures.overlay import Overlay
+from overlab.errors import UsageError
+from overlab.nearest import unknown
+from overlab.paths import CHECKOUT, scenarios
+
+Given = Mapping[str, Mapping[str, str]]
+
+
+def parse_options(words: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Turn `scenario.option=value` words into {scenario: {option: value}}; raises UsageError."""
+    given: dict[str, dict[str, str]] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        scenario, dot, option = name.partition(".")
+        if not (equals and dot and option):
+            raise UsageError(f"-O {word!r} is not of the form scenario.option=value", "see ./lab options")
+        given.setdefault(scenario, {})[option] = value
+    return given
+
+
+def folder_of(scenario: str) -> Path:
+    """Return the folder of a scenario of this checkout; raises UsageError with the nearest name."""
+    if scenario not in scenarios():
+        raise UsageError(*unknown("scenario", scenario, scenarios()))
+    return CHECKOUT / "scenarios" / scenario
+
+
+def load_class(folder: Path) -> type[Overlay]:
+    """Return the overlay class of the scenario in `folder`."""
+    module = _module(folder / "overlay.py")
+    overlay: type[Overlay] = module.OVERLAY
+    return overlay
+
+
+def load(folder: Path, given: Given) -> Overlay:
+    """Return the overlay of the scenario in `folder`, with the options given for it."""
+    overlay = load_class(folder)
+    options = given.get(folder.name, {})
+    for name in options:
+        if name not in overlay.Options.model_fields:
+            what, remedy = unknown(f"option of {folder.name}", name, overlay.Options.model_fields)
+            raise UsageError(what, remedy)
+    try:
+        return overlay(overlay.Options.model_validate(options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(
+            f"-O {folder.name}.{first['loc'][0]}={first['input']}: {first['msg']}", "see ./lab options"
+        ) from None
+
+
+def check_options(given: Given) -> None:
+    """Refuse options of scenarios that do not exist, or that they do not have."""
+    for scenario in given:
+        load(folder_of(scenario), given)
+
+
+def _module(path: Path) -> ModuleType:
+    inside = path.is_relative_to(CHECKOUT)
+    name = ".".join(path.relative_to(CHECKOUT).with_suffix("").parts) if inside else f"dropped.{path.parent.name}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,133 @@
+"""What every overlay must show. A scenario's test file has one class that inherits it:
+
+    class TestContract(Contract): ...
+
+What the overlay promises (`Promise`) decides what is expected; nothing here knows what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures import dockercoins as application_of
+from fixtures.browser import see_page
+from fixtures.dockercoins import DockerCoins
+from fixtures.lab import Lab
+from fixtures.overlay import Overlay, container_address
+from fixtures.plugin import alone_on_this_machine, one_per_node
+from fixtures.vantages import Vantages
+from overlab.model import Endpoint, Finding, LinkMode, Phase
+from probes import arp, dockercoins, mtu, reachability, routing
+from probes.client import Peer
+from probes.common import ordered_pairs
+from reports.files import RunFolder
+from reports.recording import Recorder
+
+MEASURED_S = 20.0
+OUTSIDE = "outside"
+
+
+class Contract:
+    """The questions, in the order in which they are asked."""
+
+    @pytest.fixture(scope="class")
+    def peers(self, vantages: Vantages, endpoints: list[Endpoint]) -> list[Peer]:
+        """One endpoint a node."""
+        return vantages.peers(one_per_node(endpoints))
+
+    def test_underlay_control(self, lab: Lab, vantages: Vantages, record: Recorder) -> None:
+        """Not the overlay under test: the nodes themselves reach each other."""
+        nodes = [vantages.underlay_peer(name) for name in lab.nodes]
+        found = reachability.check(ordered_pairs(nodes), mtu=lab.topology.mtu)
+        _all_ok([record(f, phase=Phase.CONTROL) for f in found], "the harness, not the overlay")
+
+    def test_reachability(self, overlay: Overlay, lab: Lab, peers: list[Peer], record: Recorder) -> None:
+        """Every container reaches every other, small and at the path MTU."""
+        size = overlay.promise.path_mtu(lab.underlay.mtu)
+        _all_ok([record(f) for f in reachability.check(ordered_pairs(peers), mtu=size)])
+
+    def test_outside_is_unreachable(
+        self, lab: Lab, peers: list[Peer], vantages: Vantages, record: Recorder
+    ) -> None:
+        """A container on Docker's own bridge, not on the overlay, neither reaches it nor is reached."""
+        node = lab.node(peers[0].agent.vantage.node)
+        node.run(["docker", "run", "-d", "--name", OUTSIDE, "--network=bridge", "overlab/tools"])
+        outside = vantages.peer(Endpoint(OUTSIDE, node.name, container_address(node, OUTSIDE, "bridge")))
+        try:
+            pairs = [pair for peer in peers[1:] for pair in ((outside, peer), (peer, outside))]
+            _all_ok([record(f) for f in reachability.blocked(pairs)])
+        finally:
+            vantages.drop(outside)
+            node.run(["docker", "rm", "-f", OUTSIDE])
+
+    def test_arp(
+        self, overlay: Overlay, lab: Lab, endpoints: list[Endpoint], vantages: Vantages, record: Recorder
+    ) -> None:
+        """Each address has exactly one link address, found in the way that is promised."""
+        if overlay.promise.link is LinkMode.L3_ONLY:
+            pytest.skip("no link layer is promised — the absence is the routing probe's to show")
+        first, *others = one_per_node(endpoints)
+        proxy = overlay.proxy_mac(lab, first)
+        src = vantages.peer(first)
+        for other in others:
+            found = arp.check(
+                src, vantages.peer(other), promised=overlay.promise.link, proxies=[proxy] if proxy else []
+            )
+            assert record(found).ok, found
+
+    def test_routing(self, overlay: Overlay, peers: list[Peer], record: Recorder) -> None:
+        """The hops are the promised ones, in both directions, and sources arrive unchanged."""
+        for other in peers[1:]:
+            found = routing.check(peers[0], other, hops=overlay.promise.hops)
+            _all_ok([record(f) for f in found])
+
+    def test_mtu(self, overlay: Overlay, lab: Lab, peers: list[Peer], record: Recorder) -> None:
+        """The path MTU is the promised one to the byte, in each direction, with nothing fragmented."""
+        promised = overlay.promise.path_mtu(lab.underlay.mtu)
+        found = mtu.check(peers[0], peers[1], promised=promised)
+        _all_ok([record(f) for f in found])
+
+    @pytest.fixture(scope="class")
+    def application(self, lab: Lab, overlay: Overlay, endpoints: list[Endpoint]) -> Iterator[DockerCoins]:
+        """DockerCoins, placed as the paper places it."""
+        deployed = application_of.deploy(lab, overlay)
+        yield deployed
+        application_of.remove(lab, deployed)
+
+    def test_names(
+        self, overlay: Overlay, application: DockerCoins, vantages: Vantages, record: Recorder
+    ) -> None:
+        """The worker finds rng, hasher and redis by name, as the overlay promises names."""
+        worker = vantages.peer(application["worker"])
+        needed = [vantages.peer(application[name]) for name in application_of.NEEDS["worker"]]
+        pairs = [(worker, peer) for peer in needed]
+        _all_ok([record(f) for f in reachability.check(pairs, protocols=[reachability.Protocol.NAME])])
+
+    def test_dockercoins(self, application: DockerCoins, vantages: Vantages, record: Recorder) -> None:
+        """The application lives: its counter grows within bounds, and every coin is one."""
+        worker = vantages.peer(application["worker"])
+        where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
+        reached = dockercoins.App(worker.agent, **where)
+        with alone_on_this_machine():
+            times, finding = dockercoins.service_times(reached)
+            assert record(finding, phase=Phase.PERF).ok, finding
+            assert times
+            rate = dockercoins.rate(reached, times, seconds=MEASURED_S)
+        _all_ok([record(rate, phase=Phase.PERF), record(dockercoins.wallet(reached))])
+
+    def test_page(
+        self, lab: Lab, application: DockerCoins, record: Recorder, run_folder: RunFolder
+    ) -> None:
+        """A browser inside the lab sees the application's graph grow."""
+        viewer = lab.node(application["rng"].node)
+        url = f"http://{lab.node(application['webui'].node).address}:{application_of.PUBLISHED['webui']}/"
+        finding = see_page(viewer, url, run_folder.evidence / f"webui-{lab.topology.name}.png")
+        assert record(finding).ok, finding
+
+
+def _all_ok(findings: list[Finding], who: str = "the overlay") -> None:
+    wrong = [str(f) for f in findings if not f.ok]
+    assert findings, "the probe found nothing at all"
+    assert not wrong, f"{who}: {len(wrong)} of {len(findings)}: " + "; ".join(wrong[:3])
