@@ -55,7 +55,8 @@ def check(
     `promised` is compared to the byte (None: any value with a named limit is ok, but the two directions
     must agree). `counters` returns the fragment counters of where the tunnel's outer packets are made
     (the nodes): names and counts, of which only changes matter; without it the counters of both ends'
-    own namespaces are read. `wait_s` is the limit of a first packet, which is sent twice. Raises AgentError when an agent fails.
+    own namespaces are read. `wait_s` is the limit of a first packet, which is sent twice. Raises
+    AgentError when an agent fails.
     """
     start = time.monotonic()
     ways = [(src, dst), (dst, src)]
@@ -77,9 +78,15 @@ def _search(src: Peer, dst: Peer, via: str, wait_s: float) -> dict[str, Any]:
 
 
 def _one_way(found: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
-    """Return UDP's search, or echo's where UDP is not let through at all."""
+    """Return UDP's search, or echo's where UDP is not let through at all.
+
+    Of two that met nothing but refusal, the one that has its name: routers limit their ICMP errors
+    (Linux: about two at once, then one in two seconds), so the other may look like silence.
+    """
     udp, icmp = found
-    return udp if udp["mtu"] is not None else icmp
+    if udp["mtu"] is not None:
+        return udp
+    return icmp if icmp["mtu"] is not None or icmp["limit"] != Outcome.TIMEOUT else udp
 
 
 def _fragments(src: Peer, dst: Peer, search: dict[str, Any], counters: Counters | None) -> dict[str, int]:

@@ -4,6 +4,8 @@ Method: from each source, all destinations at once. ICMP echo by a raw socket; U
 peer's responder acknowledges together with the source it saw; TCP that carries data whose SHA-256 comes
 back; names by getaddrinfo. DF is set on ICMP and UDP, and a UDP acknowledgement is small, so UDP at the
 path MTU judges one direction alone. A pair is unreachable only after a second attempt.
+Routers limit the rate of their ICMP errors: where some findings of a pair are refusals, its timeouts are
+likely the same refusal unsaid.
 The counterpart, `blocked`, holds that what must not be reachable is not: silence and refusal are "ok".
 Source: RFC 1122 section 3.2.2 (ICMP errors); the matrix of pairs is the ping test of every lab sheet.
 """

@@ -35,10 +35,23 @@ class Outcome(StrEnum):
     WRONG_HOPS = "wrong-hops"
 
 
-def check(src: Peer, dst: Peer, *, hops: int | None = None, **route: str) -> list[Finding]:
-    """Look both ways: one Finding forward, one reverse; see `one_way`. `route` holds for both."""
-    ways = [(src, dst), (dst, src)]
-    return at_once(lambda way: one_way(way[0], way[1], hops=hops, **route), ways)
+def check(
+    src: Peer,
+    dst: Peer,
+    *,
+    hops: int | None = None,
+    device: str | None = None,
+    gateway: tuple[str, str] | None = None,
+    wait_s: float = WAIT_S,
+) -> list[Finding]:
+    """Look both ways: one Finding forward, one reverse; see `one_way`. `gateway` is src's and dst's."""
+    first, second = gateway or (None, None)
+    ways = [(src, dst, first), (dst, src, second)]
+
+    def look(way: tuple[Peer, Peer, str | None]) -> Finding:
+        return one_way(way[0], way[1], hops=hops, device=device, gateway=way[2], wait_s=wait_s)
+
+    return at_once(look, ways)
 
 
 def one_way(

@@ -46,12 +46,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An interface where to look, in the order of the way; `flow` is the outer one where it is encrypted."""
+    """An interface where to look, in the order of the way.
+
+    `flow` is the outer one where the packet is encrypted, and `ends` its outer source and destination:
+    without them, what the node sends to others by the same flow is taken for it.
+    """
 
     label: str
     agent: Agent
     interface: str
     flow: Flow | None = None
+    ends: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,8 @@ def _end(job: tuple[Point, int, str, int, bool]) -> _Seen:
     point, number, nonce, size, raw = job
     match: dict[str, Any] = {"nonce": nonce}
     if point.flow:
-        match = {"flow": {"protocol": point.flow.protocol, "port": point.flow.port}, "at_least": size}
+        flow = {"protocol": point.flow.protocol, "port": point.flow.port, "ends": point.ends}
+        match = {"flow": flow, "at_least": size}
     capture = point.agent.call("stop_sniff", timeout=SLACK_S, sniff=number, raw=raw, **match)
     return _Seen(point, capture)
 
@@ -184,7 +190,10 @@ def _judge(seen: list[_Seen], answered: bool) -> tuple[Outcome, str, str]:
         if any(reached[first:]):
             later = next(e.point.label for e in seen[first:] if e.requests)
             return Outcome.BYPASSED, later, f"seen at {later}, not at {missing} before it"
-        text = f"last seen at {last}, not at {missing}" if first else f"never seen, not even at {missing}"
+        text = f"never seen, not even at {missing}"
+        if first:
+            astray = seen[first - 1].requests[0]["dir"] == "other"
+            text = f"last seen at {last}{' (sent to another link address)' * astray}, not at {missing}"
         return Outcome.LOST, last, f"{text}; {rewritten}" if rewritten else text
     last = seen[-1].point.label
     if rewritten:

@@ -69,7 +69,11 @@ def check_options(given: Given) -> None:
 
 def _module(path: Path) -> ModuleType:
     inside = path.is_relative_to(CHECKOUT)
-    name = ".".join(path.relative_to(CHECKOUT).with_suffix("").parts) if inside else f"dropped.{path.parent.name}"
+    name = (
+        ".".join(path.relative_to(CHECKOUT).with_suffix("").parts)
+        if inside
+        else f"dropped.{path.parent.name}"
+    )
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

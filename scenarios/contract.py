@@ -21,7 +21,7 @@ from fixtures.vantages import Vantages
 from overlab.model import Endpoint, Finding, LinkMode, Phase
 from probes import arp, dockercoins, mtu, reachability, routing
 from probes.client import Peer
-from probes.common import ordered_pairs
+from probes.common import at_once, ordered_pairs
 from reports.files import RunFolder
 from reports.recording import Recorder
 
@@ -33,7 +33,8 @@ class Contract:
     """The questions, in the order in which they are asked."""
 
     @pytest.fixture(scope="class")
-    def peers(self, vantages: Vantages, endpoints: list[Endpoint]) -> list[Peer]:
+    @classmethod
+    def peers(cls, vantages: Vantages, endpoints: list[Endpoint]) -> list[Peer]:
         """One endpoint a node."""
         return vantages.peers(one_per_node(endpoints))
 
@@ -70,12 +71,12 @@ class Contract:
             pytest.skip("no link layer is promised — the absence is the routing probe's to show")
         first, *others = one_per_node(endpoints)
         proxy = overlay.proxy_mac(lab, first)
-        src = vantages.peer(first)
-        for other in others:
-            found = arp.check(
-                src, vantages.peer(other), promised=overlay.promise.link, proxies=[proxy] if proxy else []
-            )
-            assert record(found).ok, found
+        src, proxies = vantages.peer(first), [proxy] if proxy else []
+
+        def ask(other: Endpoint) -> Finding:
+            return arp.check(src, vantages.peer(other), promised=overlay.promise.link, proxies=proxies)
+
+        _all_ok([record(f) for f in at_once(ask, others)])
 
     def test_routing(self, overlay: Overlay, peers: list[Peer], record: Recorder) -> None:
         """The hops are the promised ones, in both directions, and sources arrive unchanged."""
@@ -90,7 +91,8 @@ class Contract:
         _all_ok([record(f) for f in found])
 
     @pytest.fixture(scope="class")
-    def application(self, lab: Lab, overlay: Overlay, endpoints: list[Endpoint]) -> Iterator[DockerCoins]:
+    @classmethod
+    def application(cls, lab: Lab, overlay: Overlay, endpoints: list[Endpoint]) -> Iterator[DockerCoins]:
         """DockerCoins, placed as the paper places it."""
         deployed = application_of.deploy(lab, overlay)
         yield deployed
@@ -117,9 +119,7 @@ class Contract:
             rate = dockercoins.rate(reached, times, seconds=MEASURED_S)
         _all_ok([record(rate, phase=Phase.PERF), record(dockercoins.wallet(reached))])
 
-    def test_page(
-        self, lab: Lab, application: DockerCoins, record: Recorder, run_folder: RunFolder
-    ) -> None:
+    def test_page(self, lab: Lab, application: DockerCoins, record: Recorder, run_folder: RunFolder) -> None:
         """A browser inside the lab sees the application's graph grow."""
         viewer = lab.node(application["rng"].node)
         url = f"http://{lab.node(application['webui'].node).address}:{application_of.PUBLISHED['webui']}/"

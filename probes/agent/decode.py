@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD; both have a 14-byte link header, tun and WireGuard have none
-OUTGOING = 4  # PACKET_OUTGOING
+OTHER_HOST, OUTGOING = 3, 4  # packet types: to another link address; sent from here
 WITH_PORTS = (6, 17)
 
 
 @dataclass(slots=True)
 class Frame:
-    """One captured packet; ports are 0 where there are none, link addresses '' likewise."""
+    """One captured packet; ports are 0 where there are none, link addresses '' likewise.
+
+    `direction` is in, out, or other: it came, but to another link address (as on a bridge's port).
+    """
 
     data: bytes
     hardware: int
@@ -57,7 +60,7 @@ class Frame:
 def decode(data: bytes, address: tuple[Any, ...], stamp: float) -> Frame | None:
     """Decode one frame; `address` is its packet-socket address. None for what is not IP or ARP."""
     _interface, ethertype, direction, hardware, _source = address
-    frame = Frame(data, hardware, "out" if direction == OUTGOING else "in", stamp)
+    frame = Frame(data, hardware, {OUTGOING: "out", OTHER_HOST: "other"}.get(direction, "in"), stamp)
     start = 0
     if hardware in (ETHERNET, LOOPBACK):
         start = 14

@@ -7,6 +7,7 @@ dropped in silence.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -51,7 +52,15 @@ class Flow:
         try:
             self._send(seq, body)
         except OSError as wrong:
-            return wire.refused_send(self.sock, seq, wrong)
+            return wire.local_refusal(self.sock, seq, wrong) or self._send_again(seq, body)
+        return None
+
+    def _send_again(self, seq: int, body: bytes) -> Refusal | None:
+        # a raw socket inherits the errors of its namespace's other flows: a second error is our own
+        try:
+            self._send(seq, body)
+        except OSError as wrong:
+            return wire.local_refusal(self.sock, seq, wrong) or Refusal(seq, True, wrong.errno or errno.EIO)
         return None
 
     def events(self) -> list[Reply | Refusal]:

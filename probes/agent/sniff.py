@@ -97,7 +97,7 @@ def stop_sniff(
 ) -> dict[str, Any]:
     """Close capture `sniff` and return what matched.
 
-    `nonce` (hex) keeps packets that carry it, encapsulated or not; `flow` ({"protocol", "port"?}) keeps
+    `nonce` (hex) keeps packets that carry it, encapsulated or not; `flow` ({"protocol", "port"?, "ends"?}) keeps
     outer packets of a flow, of at least `at_least` bytes; neither keeps all. ARP is returned apart.
     Returns interface, count, packets (the first 200, with "raw" base64 when asked), arp, lost (by the
     socket) and conversations: counts and bytes of every pair of addresses, protocol and ports seen.
@@ -142,6 +142,8 @@ def _wanted(frame: Frame, mark: bytes, flow: dict[str, Any] | None, at_least: in
         number = PROTOCOLS.get(flow["protocol"])
         port = flow.get("port")
         rightly = port is None or port in (frame.sport, frame.dport)
+        ends = flow.get("ends")
+        rightly = rightly and (not ends or [frame.src, frame.dst] == ends)
         return frame.protocol == number and rightly and frame.length >= at_least
     return not mark or mark in frame.data
 

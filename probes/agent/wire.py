@@ -146,12 +146,15 @@ def _extended(value: bytes, seq: int | None) -> Refusal:
     return Refusal(seq, origin == ORIGIN_LOCAL, number, kind, code, info, hop)
 
 
-def refused_send(sock: socket.socket, seq: int, wrong: OSError) -> Refusal:
-    """Turn a failed send into a Refusal; the error queue holds the size the kernel would take."""
+def local_refusal(sock: socket.socket, seq: int, wrong: OSError) -> Refusal | None:
+    """Turn a failed send into a Refusal: the error queue holds the size that the kernel would take.
+
+    None when the error is not in the queue: it may be another flow's, pending on this socket.
+    """
     for queued in refusals(sock, lambda _quote: None):
         if queued.local and queued.errno == wrong.errno:
             return Refusal(seq, True, queued.errno, mtu=queued.mtu)
-    return Refusal(seq, True, wrong.errno or errno.EIO)
+    return None
 
 
 def new_nonce() -> bytes:

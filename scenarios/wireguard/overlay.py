@@ -42,7 +42,8 @@ class Options(base.Options):
     """Options of the WireGuard scenario."""
 
     implementation: Literal["auto", "kernel", "userspace"] = Field(
-        "auto", description="kernel: the kernel's own; userspace: wireguard-go; auto: the kernel's where it is"
+        "auto",
+        description="kernel: the kernel's own; userspace: wireguard-go; auto: the kernel's where it is",
     )
 
 
@@ -90,7 +91,13 @@ class WireGuardBridge(base.Overlay):
         naming=Naming.HOSTS_FILE,
         control=(Flow("udp", PORT, "handshakes and keepalives share the data port"),),
     )
-    placement = {"rng": "barge1", "worker": "barge1", "redis": "barge1", "hasher": "barge2", "webui": "barge2"}  # noqa: RUF012
+    placement = {
+        "rng": "barge1",
+        "worker": "barge1",
+        "redis": "barge1",
+        "hasher": "barge2",
+        "webui": "barge2",
+    }  # noqa: RUF012
 
     def __init__(self, options: base.Options) -> None:
         super().__init__(options)
@@ -101,7 +108,9 @@ class WireGuardBridge(base.Overlay):
     def up(self, lab: Lab) -> None:
         """Build the overlay on every node, in the paper's order."""
         keys = {name: self._key(lab, node) for name, node in lab.nodes.items()}
-        public = {name: node.run(["wg", "pubkey"], input=keys[name]).out.strip() for name, node in lab.nodes.items()}
+        public = {
+            name: node.run(["wg", "pubkey"], input=keys[name]).out.strip() for name, node in lab.nodes.items()
+        }
         for spec in self.topology.nodes:
             node = lab.node(spec.name)
             self._network(node, subnet_of(spec))
@@ -124,7 +133,10 @@ class WireGuardBridge(base.Overlay):
         config = steps.wg_config(spec, self.topology, key.reveal(), public, subnet_of, PORT)
         node.put("/etc/wireguard/wg0.conf", config, mode="0600")
         if self._in_kernel(node.kernel_has):
-            add, remove = ("ip", "link", "add", "dev", "wg0", "type", "wireguard"), ("ip", "link", "del", "wg0")
+            add, remove = (
+                ("ip", "link", "add", "dev", "wg0", "type", "wireguard"),
+                ("ip", "link", "del", "wg0"),
+            )
             node.service("wg0", add, oneshot=True, stop=remove)
         else:
             node.service("wg0", ["wireguard-go", "-f", "wg0"], ready=["wg", "show", "wg0"])

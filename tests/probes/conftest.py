@@ -37,3 +37,15 @@ def pair(net: Net) -> Net:
     routed(net)
     net.start("a", "b")
     return net
+
+
+@pytest.fixture(scope="module")
+def healthy() -> Iterator[Net]:
+    """The same as `pair`, shared by the tests of a module that change nothing."""
+    made = Net()
+    try:
+        routed(made)
+        made.start("a", "b")
+        yield made
+    finally:
+        made.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from overlab.model import Vantage, VantageKind
 from probes.client import Agent, Peer
 
 ROOT = Path(__file__).resolve().parents[2]
+_compiled = tempfile.TemporaryDirectory(prefix="overlab-test-")
 HOLDER = "ip link set lo up; echo r; read _"
 
 
@@ -59,7 +61,9 @@ class Space:
         return done.stdout
 
     def agent(self, container: str = "c") -> Agent:
-        python = self.argv("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "probes.agent")
+        # compiled once, also where the environment forbids it: agents start by the dozen here
+        cached = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={_compiled.name}"]
+        python = self.argv("env", *cached, f"PYTHONPATH={ROOT}", sys.executable, "-m", "probes.agent")
         return Agent(Piped(python), Vantage(VantageKind.ENDPOINT, self.name, container))
 
     def close(self) -> None:
@@ -129,7 +133,8 @@ class Net:
 def routed(net: Net, mtu: int = 1400) -> None:
     """a 10.1.0.2 — left (r) right — b 10.2.0.2; the second leg has the smaller MTU."""
     net.space("a", "r", "b")
-    net["r"].sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
+    # without a limit on ICMP errors, so that each probe gets its own
+    net["r"].sh("echo 1 > /proc/sys/net/ipv4/ip_forward\necho 0 > /proc/sys/net/ipv4/icmp_ratelimit")
     net.veth(("a", "eth0", "10.1.0.2/24"), ("r", "left", "10.1.0.1/24"))
     net.veth(("r", "right", "10.2.0.1/24"), ("b", "eth0", "10.2.0.2/24"), mtu)
     # b can send 1500; it is the router's interface that refuses, as an exact oracle

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,11 +19,15 @@ from tests.probes.nets import ROOT, Net, Piped
 HERE = Vantage(VantageKind.NODE, "n1")
 
 
-@pytest.fixture
-def alone(net: Net) -> Agent:
-    net.space("a")
-    net.start("a")
-    return net.agents["a"]
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Agent]:
+    net = Net()
+    try:
+        net.space("a")
+        net.start("a")
+        yield net.agents["a"]
+    finally:
+        net.close()
 
 
 def test_hello_says_what_is_there(alone: Agent) -> None:
@@ -90,8 +95,7 @@ def test_a_dead_agent_says_its_exit_status() -> None:
         Agent(stream, HERE)
 
 
-def test_an_agent_that_dies_in_a_call(net: Net) -> None:
-    net.space("a")
+def test_an_agent_that_dies_in_a_call() -> None:
     stream = Piped([sys.executable, "-m", "probes.agent"])
     with Agent(stream, HERE) as agent:
         stream.process.kill()

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
 import pytest
 
-from overlab.model import LinkMode
+from overlab.model import Finding, LinkMode
 from probes import arp
 from probes.arp import Outcome
-from tests.probes.nets import Net
+from tests.probes.nets import Net, Space
 
-WAIT_S = 0.5
+WAIT_S = 0.3
 
 
-@pytest.fixture
-def lan(net: Net) -> Net:
+@pytest.fixture(scope="module")
+def lan() -> Iterator[Net]:
     """Three hosts on one bridge, 10.6.0.1 to .3; agents at h1, h2."""
+    with closing(Net()) as net:
+        yield bridged(net)
+
+
+@pytest.fixture(scope="module")
+def proxied() -> Iterator[Net]:
+    """a 10.7.1.2/16 — left (r, proxy_arp) right — b 10.7.2.2/16; agents at a, b."""
+    with closing(Net()) as net:
+        yield by_proxy(net)
+
+
+@contextmanager
+def broken(space: Space, fault: str, mend: str) -> Iterator[None]:
+    space.sh(fault)
+    try:
+        yield
+    finally:
+        space.sh(mend)
+
+
+def bridged(net: Net) -> Net:
     net.space("sw", "h1", "h2", "h3")
     net["sw"].sh("ip link add br0 type bridge forward_delay 0; ip link set br0 up")
     for number in (1, 2, 3):
@@ -24,9 +48,7 @@ def lan(net: Net) -> Net:
     return net
 
 
-@pytest.fixture
-def proxied(net: Net) -> Net:
-    """a 10.7.1.2/16 — left (r, proxy_arp) right — b 10.7.2.2/16; agents at a, b."""
+def by_proxy(net: Net) -> Net:
     net.space("a", "r", "b")
     net.veth(("a", "eth0", "10.7.1.2/16"), ("r", "left", ""))
     net.veth(("r", "right", ""), ("b", "eth0", "10.7.2.2/16"))
@@ -46,28 +68,27 @@ def link_address(net: Net, space: str, dev: str) -> str:
     return net[space].sh(f"ip -br link show {dev}").split()[2]
 
 
+def on_lan(lan: Net, promised: LinkMode = LinkMode.L2) -> Finding:
+    return arp.check(lan.peer("h1", "10.6.0.1"), lan.peer("h2", "10.6.0.2"), promised=promised, wait_s=WAIT_S)
+
+
 def test_a_real_link_layer(lan: Net) -> None:
-    found = arp.check(
-        lan.peer("h1", "10.6.0.1"), lan.peer("h2", "10.6.0.2"), promised=LinkMode.L2, wait_s=WAIT_S
-    )
+    found = on_lan(lan)
     assert found.ok, found
     assert found.evidence["macs"] == [link_address(lan, "h2", "eth0")]
 
 
 def test_two_owners_of_one_address(lan: Net) -> None:
-    lan["h3"].sh("ip addr add 10.6.0.2/24 dev eth0")
-    found = arp.check(
-        lan.peer("h1", "10.6.0.1"), lan.peer("h2", "10.6.0.2"), promised=LinkMode.L2, wait_s=WAIT_S
-    )
+    second = "ip addr {} 10.6.0.2/24 dev eth0"
+    with broken(lan["h3"], second.format("add"), second.format("del")):
+        found = on_lan(lan)
     assert found.outcome == Outcome.DUPLICATE, found
     assert found.evidence["macs"] == sorted(link_address(lan, h, "eth0") for h in ("h2", "h3"))
 
 
 def test_nobody(lan: Net) -> None:
-    lan["sw"].sh("ip link set p2 nomaster")
-    found = arp.check(
-        lan.peer("h1", "10.6.0.1"), lan.peer("h2", "10.6.0.2"), promised=LinkMode.L2, wait_s=WAIT_S
-    )
+    with broken(lan["sw"], "ip link set p2 nomaster", "ip link set p2 master br0"):
+        found = on_lan(lan)
     assert found.outcome == Outcome.NO_ANSWER, found
 
 
@@ -89,27 +110,29 @@ def test_another_mode_than_promised(proxied: Net) -> None:
 
 
 def test_a_proxy_with_nobody_behind(proxied: Net) -> None:
-    proxied["b"].sh("ip route add blackhole 10.7.1.2/32")
     a, b = proxied.peer("a", "10.7.1.2"), proxied.peer("b", "10.7.2.2")
-    found = arp.check(a, b, promised=LinkMode.PROXY_ARP, wait_s=WAIT_S)
+    hole = "ip route {} blackhole 10.7.1.2/32"
+    with broken(proxied["b"], hole.format("add"), hole.format("del")):
+        found = arp.check(a, b, promised=LinkMode.PROXY_ARP, wait_s=WAIT_S)
     assert found.outcome == Outcome.UNDELIVERED, found
 
 
 def test_a_proxy_that_answers_with_the_containers_own_address(lan: Net) -> None:
     """As Docker's overlay does, from permanent neighbour entries, for a dead container too."""
     mac = link_address(lan, "h2", "eth0")
-    lan["sw"].sh(
+    stand_in = (
         "ip link set p2 nomaster\n"
         "ip link add vx0 type vxlan id 42 local 192.0.2.1 dstport 4789 proxy\n"
         "ip link set vx0 master br0 up\n"
         f"bridge fdb add {mac} dev vx0 dst 192.0.2.9\n"
         f"ip neigh add 10.6.0.2 lladdr {mac} dev vx0 nud permanent"
     )
-    a, b = lan.peer("h1", "10.6.0.1"), lan.peer("h2", "10.6.0.2")
-    found = arp.check(a, b, promised=LinkMode.PROXY_ARP, wait_s=WAIT_S)
+    with broken(lan["sw"], stand_in, "ip link del vx0; ip link set p2 master br0"):
+        found = on_lan(lan, LinkMode.PROXY_ARP)
+        wrong = on_lan(lan, LinkMode.L2)
     assert (found.outcome, found.value) == (Outcome.UNDELIVERED, LinkMode.PROXY_ARP), found
     assert found.evidence["macs"] == [mac]
-    assert arp.check(a, b, promised=LinkMode.L2, wait_s=WAIT_S).outcome == Outcome.WRONG_MODE
+    assert wrong.outcome == Outcome.WRONG_MODE
 
 
 def test_an_interface_without_arp(pair: Net) -> None:

@@ -23,21 +23,21 @@ def wide(net: Net) -> Net:
     return net
 
 
-def test_both_ways(pair: Net) -> None:
-    found = routing.check(pair.peer("a", A), pair.peer("b", B), hops=1, device="eth0")
+def test_both_ways(healthy: Net) -> None:
+    found = routing.check(healthy.peer("a", A), healthy.peer("b", B), hops=1, device="eth0")
     assert [(f.outcome, f.value) for f in found] == [("ok", 1), ("ok", 1)], found
     assert found[0].evidence["hops"] == [1] * 5
     assert found[0].evidence["route"]["gateway"] == "10.1.0.1"
 
 
-def test_another_number_of_hops(pair: Net) -> None:
-    found = forward(pair, hops=0)
+def test_another_number_of_hops(healthy: Net) -> None:
+    found = forward(healthy, hops=0)
     assert (found.outcome, found.value) == (Outcome.WRONG_HOPS, 1)
 
 
 @pytest.mark.parametrize("promised", [{"device": "eth1"}, {"gateway": ""}, {"gateway": "10.1.0.9"}])
-def test_another_route(pair: Net, promised: dict[str, str]) -> None:
-    assert forward(pair, **promised).outcome == Outcome.WRONG_ROUTE
+def test_another_route(healthy: Net, promised: dict[str, str]) -> None:
+    assert forward(healthy, **promised).outcome == Outcome.WRONG_ROUTE
 
 
 def test_another_source_by_the_route(pair: Net) -> None:
