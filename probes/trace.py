@@ -28,6 +28,7 @@ from .common import at_once, elapsed_ms
 PROBE = "trace"
 SIZE = 200  # well above an acknowledgement's 55 bytes, so that an encrypted answer is not taken for a request
 COUNT = 3
+ATTEMPTS = 2
 WAIT_S = 1.2
 SLACK_S = 15.0
 ARP_SHOWN = 20
@@ -102,6 +103,7 @@ def follow(
     size: int = SIZE,
     count: int = COUNT,
     wait_s: float = WAIT_S,
+    attempts: int = ATTEMPTS,
     save: Path | None = None,
 ) -> Finding:
     """Follow marked packets (`protocol` udp or icmp) through `points`, ordered from `src` to `dst`.
@@ -117,7 +119,7 @@ def follow(
         for index, point in enumerate(points):
             captures[index] = _begin(point)
             undo.callback(_abandon, point, captures[index])
-        answered = _send(src, dst, protocol, nonce, (size, count, wait_s))
+        answered = _send(src, dst, protocol, nonce, (size, count, wait_s, attempts))
         undo.pop_all()
         jobs = [(points[i], captures[i], nonce, size, save is not None) for i in range(len(points))]
         seen = at_once(_end, jobs)
@@ -166,14 +168,14 @@ def _abandon(point: Point, number: int) -> None:
         return  # a first error is on its way up already
 
 
-def _send(src: Peer, dst: Peer, protocol: str, nonce: str, how: tuple[int, int, float]) -> bool:
-    size, count, wait_s = how
+def _send(src: Peer, dst: Peer, protocol: str, nonce: str, how: tuple[int, int, float, int]) -> bool:
+    size, count, wait_s, attempts = how
     target = {"dst": dst.address, "size": size, "nonce": nonce}
     if protocol == "udp":
         target["port"] = dst.agent.udp_port
     for _packet in range(count):
         answer = src.agent.call(
-            f"{protocol}_echo", timeout=2 * wait_s + SLACK_S, targets=[target], attempts=2, wait=wait_s
+            f"{protocol}_echo", timeout=2 * wait_s + SLACK_S, targets=[target], attempts=attempts, wait=wait_s
         )
         if answer["results"][0]["outcome"] != "reply":
             return False

@@ -49,11 +49,11 @@ def load(folder: Path, given: Given) -> Overlay:
     overlay = load_class(folder)
     options = given.get(folder.name, {})
     for name in options:
-        if name not in overlay.Options.model_fields:
-            what, remedy = unknown(f"option of {folder.name}", name, overlay.Options.model_fields)
+        if name not in overlay.options_type.model_fields:
+            what, remedy = unknown(f"option of {folder.name}", name, overlay.options_type.model_fields)
             raise UsageError(what, remedy)
     try:
-        return overlay(overlay.Options.model_validate(options))
+        return overlay(overlay.options_type.model_validate(options))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(

@@ -74,7 +74,9 @@ def nothing_left(token: str, cache: Cache, before: Census, during: Census) -> No
         if str(left) != "nothing" or missing:
             raise NotYet(f"{left}; links missing: {sorted(missing)}")
 
-    wait_for(f"nothing of {token} to be left", gone, within=limit("down"), look="tests/census.py says how it looks")
+    wait_for(
+        f"nothing of {token} to be left", gone, within=limit("down"), look="tests/census.py says how it looks"
+    )
 
 
 def links() -> set[str]:

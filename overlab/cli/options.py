@@ -19,7 +19,7 @@ def options(scenarios: tuple[str, ...]) -> None:
     from scenarios.catalogue import folder_of, load_class
 
     for name in scenarios or paths.scenarios():
-        fields = load_class(folder_of(name)).Options.model_fields
+        fields = load_class(folder_of(name)).options_type.model_fields
         if not fields:
             click.echo(f"{name} has no options")
         for option, field in fields.items():

@@ -97,8 +97,8 @@ def stop_sniff(
 ) -> dict[str, Any]:
     """Close capture `sniff` and return what matched.
 
-    `nonce` (hex) keeps packets that carry it, encapsulated or not; `flow` ({"protocol", "port"?, "ends"?}) keeps
-    outer packets of a flow, of at least `at_least` bytes; neither keeps all. ARP is returned apart.
+    `nonce` (hex) keeps packets that carry it, encapsulated or not; `flow` ({"protocol", "port"?, "ends"?})
+    keeps outer packets of a flow, of at least `at_least` bytes; neither keeps all. ARP is returned apart.
     Returns interface, count, packets (the first 200, with "raw" base64 when asked), arp, lost (by the
     socket) and conversations: counts and bytes of every pair of addresses, protocol and ports seen.
     """

@@ -57,8 +57,13 @@ class Case:
         return str(points[label]["first"].get("src", ""))
 
 
-def follow(lab: Lab, vantages: Vantages, src: Endpoint, dst: Endpoint, port: int) -> Finding:
-    """Follow one packet from `src` to `dst`; the finding's class is the cause, the evidence the way."""
+def follow(
+    lab: Lab, vantages: Vantages, src: Endpoint, dst: Endpoint, port: int, *, wait_s: float = 0.6
+) -> Finding:
+    """Follow one packet from `src` to `dst`; the finding's class is the cause, the evidence the way.
+
+    `wait_s` is how long an answer may take: with a cold neighbour cache, longer than proxy_delay.
+    """
     near, far = lab.node(src.node), lab.node(dst.node)
     outer = Flow("udp", port)
     ends = (str(near.address), str(far.address))
@@ -71,7 +76,9 @@ def follow(lab: Lab, vantages: Vantages, src: Endpoint, dst: Endpoint, port: int
         Point("comes out of wg0", there, "wg0"),
         Point("reaches the bridge", there, "ovl0"),
     ]
-    way = trace.follow(vantages.peer(src), vantages.peer(dst), points, size=SIZE, count=1, wait_s=1.0)
+    way = trace.follow(
+        vantages.peer(src), vantages.peer(dst), points, size=SIZE, count=1, wait_s=wait_s, attempts=1
+    )
     cause, reason = _cause(Case(near, far, src, dst, way))
     return replace(way, probe="diagnosis", outcome=str(cause), value=way.value or "nowhere", unit="last seen",
                    reason=reason)  # fmt: skip

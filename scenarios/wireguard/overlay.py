@@ -18,9 +18,9 @@ The three are taken away one by one in the tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -72,7 +72,7 @@ def wire_bytes(inner: int, underlay_mtu: int) -> int:
 class WireGuardBridge(base.Overlay):
     """The paper's overlay, on as many nodes as the topology has."""
 
-    Options = Options
+    options_type = Options
     topology = Topology(
         name="wireguard",
         nodes=tuple(NodeSpec(f"barge{i}", IPv4Address(f"10.10.10.{100 + i}")) for i in (1, 2, 3)),
@@ -91,13 +91,13 @@ class WireGuardBridge(base.Overlay):
         naming=Naming.HOSTS_FILE,
         control=(Flow("udp", PORT, "handshakes and keepalives share the data port"),),
     )
-    placement = {
+    placement: ClassVar[Mapping[str, str]] = {
         "rng": "barge1",
         "worker": "barge1",
         "redis": "barge1",
         "hasher": "barge2",
         "webui": "barge2",
-    }  # noqa: RUF012
+    }
 
     def __init__(self, options: base.Options) -> None:
         super().__init__(options)
@@ -107,15 +107,16 @@ class WireGuardBridge(base.Overlay):
 
     def up(self, lab: Lab) -> None:
         """Build the overlay on every node, in the paper's order."""
-        keys = {name: self._key(lab, node) for name, node in lab.nodes.items()}
-        public = {
-            name: node.run(["wg", "pubkey"], input=keys[name]).out.strip() for name, node in lab.nodes.items()
-        }
-        for spec in self.topology.nodes:
-            node = lab.node(spec.name)
+        keys = lab.each(lambda node: self._key(lab, node))
+        public = lab.each(lambda node: node.run(["wg", "pubkey"], input=keys[node.name]).out.strip())
+
+        def build(node: Node) -> None:
+            spec = self.topology.node(node.name)
             self._network(node, subnet_of(spec))
             self._tunnel(node, spec, keys[spec.name], public)
             self._bridge(node, subnet_of(spec))
+
+        lab.each(build)
 
     def _key(self, lab: Lab, node: Node) -> Secret:
         made = node.run(["wg", "genkey"], quiet=True).out.strip()
@@ -154,11 +155,14 @@ class WireGuardBridge(base.Overlay):
 
     def down(self, lab: Lab) -> None:
         """Undo `up`, in reverse."""
-        for node in lab.nodes.values():
+
+        def undo(node: Node) -> None:
             node.stop_service("ovl0")
             node.stop_service("wg0")
             node.run(["docker", "network", "rm", "ovl0"])
             node.run(["rm", "-f", steps.UP, steps.DOWN, "/etc/wireguard/wg0.conf"])
+
+        lab.each(undo)
 
     def attach(self, node: Node) -> Sequence[str]:
         """See Overlay."""
@@ -169,13 +173,15 @@ class WireGuardBridge(base.Overlay):
         return container_address(node, container, "ovl0")
 
     def populate(self, lab: Lab) -> list[Endpoint]:
-        """Start the paper's eight Serf agents, node by node, so that their addresses come out in order."""
-        started = []
-        for name, count in SERFS.items():
-            for number in range(count):
-                hostname = f"--hostname={name}-serf{number}"
-                started.append(self.run(lab.node(name), f"serf{number}", "overlab/serf", hostname))
-        return started
+        """Start the paper's eight Serf agents, one by one on each node, so that addresses come in order."""
+
+        def start(node: Node) -> list[Endpoint]:
+            return [
+                self.run(node, f"serf{n}", "overlab/serf", f"--hostname={node.name}-serf{n}")
+                for n in range(SERFS[node.name])
+            ]
+
+        return [endpoint for started in lab.each(start).values() for endpoint in started]
 
     def variant(self, kernel_has: Callable[[str], bool]) -> dict[str, str]:
         """Name what carries the packets: the kernel's WireGuard, or wireguard-go."""

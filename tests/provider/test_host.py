@@ -124,7 +124,9 @@ def test_the_host_is_the_same_before_during_and_after(_warm: None, place: Ground
     with place.lab(small("a", "b"), engines=True) as lab:
         node = lab.node("a")
         node.run(["docker", "run", "-d", "-p", "8000:80", "overlab/tools", "sleep", "9001"])
-        assert ":8000" in node.run(["ss", "-ltn"]).out, "not the thing under test: nothing listens in the node"
+        assert ":8000" in node.run(["ss", "-ltn"]).out, (
+            "not the thing under test: nothing listens in the node"
+        )
         with lab.underlay.partition(node):
             assert different(before, snapshot()) == {}
             assert listeners(family(os.getpid()) | family(lab.status()["pid"])) == own

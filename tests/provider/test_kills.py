@@ -31,7 +31,9 @@ def moments() -> list[object]:
     dice = random.Random(SEED)
     drawn = [round(dice.uniform(0, BOOT), 3) for _ in range(NORMAL + SOAKED)]
     return [
-        pytest.param(delay, id=f"seed{SEED}-{i}-{delay * 1000:.0f}ms", marks=[pytest.mark.soak] * (i >= NORMAL))
+        pytest.param(
+            delay, id=f"seed{SEED}-{i}-{delay * 1000:.0f}ms", marks=[pytest.mark.soak] * (i >= NORMAL)
+        )
         for i, delay in enumerate(drawn)
     ]
 
@@ -113,7 +115,9 @@ def test_a_loop_device_is_swept(place: Ground) -> None:
     image = lab.folder / "disk.img"
     with image.open("wb") as file:
         file.truncate(1 << 20)
-    made = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        ["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False
+    )
     if made.returncode != 0:
         lab.down()
         pytest.skip(f"no loop device can be made here: {made.stderr.strip()}")

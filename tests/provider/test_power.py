@@ -28,8 +28,12 @@ def ticks(node: Node) -> int:
 def test_a_reboot_keeps_the_disk_and_forgets_the_kernel(bare: Lab, node: Node) -> None:
     """Symptom: a scenario survives its 'reboot' only because nothing was really gone."""
     other = bare.node("b")
-    node.sh("echo kept >/var/tmp/disk; echo lost >/run/lost; echo lost >/tmp/lost; echo new-name >>/etc/hosts")
-    node.sh("ip link add dummy0 type bridge; ip route add 10.9.0.0/24 dev eth1; ip addr add 10.8.0.1/24 dev eth1")
+    node.sh(
+        "echo kept >/var/tmp/disk; echo lost >/run/lost; echo lost >/tmp/lost; echo new-name >>/etc/hosts"
+    )
+    node.sh(
+        "ip link add dummy0 type bridge; ip route add 10.9.0.0/24 dev eth1; ip addr add 10.8.0.1/24 dev eth1"
+    )
     node.sh("sysctl -qw net.ipv4.conf.all.rp_filter=2; nft add table inet lost; ip rule add prio 7 table 7")
     left = node.popen(["sleep", "6001"])
     before = {name: node.get(name) for name in ("/etc/machine-id", "/etc/hostname", "/etc/hosts")}
@@ -46,7 +50,9 @@ def test_a_reboot_keeps_the_disk_and_forgets_the_kernel(bare: Lab, node: Node) -
     assert alive(node, "sleep 6001") == []
     assert {row["ifname"] for row in node.state("links")} == {"lo", "eth1"}
     assert mac(node) == card, "a network card keeps its address, and peers keep it in their ARP tables"
-    local = [a["local"] for row in node.state("addresses") for a in row["addr_info"] if row["ifname"] == "eth1"]
+    local = [
+        a["local"] for row in node.state("addresses") for a in row["addr_info"] if row["ifname"] == "eth1"
+    ]
     assert str(node.address) in local
     assert "10.8.0.1" not in local
     assert not [row for row in node.state("routes") if row["dst"] == "10.9.0.0/24"]

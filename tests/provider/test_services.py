@@ -63,7 +63,9 @@ def test_oneshots_run_in_order_and_are_undone(node: Node) -> None:
     """Symptom: an address is set before its link is there; a stopped overlay leaves its rules behind."""
     for word in ("one", "two", "three"):
         say = f"echo {word} >>/tmp/order"
-        node.service(word, ["sh", "-c", say], oneshot=True, stop=["sh", "-c", f"echo not {word} >>/tmp/order"])
+        node.service(
+            word, ["sh", "-c", say], oneshot=True, stop=["sh", "-c", f"echo not {word} >>/tmp/order"]
+        )
     assert node.get("/tmp/order").split() == ["one", "two", "three"]
     assert service(node, "two") | {"log": ""} == {
         "name": "two", "active": True, "oneshot": True, "restarts": 0, "status": 0, "log": "",
@@ -112,7 +114,9 @@ def test_services_come_back_after_a_reboot_in_order(engined: Lab) -> None:
     node = engined.node("b")
     node.sh("rm -f /var/tmp/order")
     for name in ("first", "second"):
-        node.service(name, ["sh", "-c", f"docker ps >/dev/null && echo {name} >>/var/tmp/order"], oneshot=True)
+        node.service(
+            name, ["sh", "-c", f"docker ps >/dev/null && echo {name} >>/var/tmp/order"], oneshot=True
+        )
     node.service("third", ["sleep", "5005"], env={"MARK": "kept"})
     node.service("gone", ["sleep", "5006"])
     node.stop_service("gone")

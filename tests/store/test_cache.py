@@ -120,5 +120,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pyt
     """Symptom: a traceback of mkdir."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OVERLAB_CACHE", str(tmp_path / "file"))
-    with pytest.raises(CannotStartError, match=r"file cannot be written .*; name another with OVERLAB_CACHE="):
+    with pytest.raises(
+        CannotStartError, match=r"file cannot be written .*; name another with OVERLAB_CACHE="
+    ):
         Cache.open()

@@ -22,7 +22,7 @@ VANDAL = """
 echo HACK >>/etc/debian_version; chmod 777 /etc/passwd; chown -R 5:5 /usr/lib/python3; rm -f /etc/fstab
 sed -i s/root/hack/ /etc/passwd; dd if=/dev/zero of=/usr/bin/python3.11 bs=1k count=9 conv=notrunc 2>/dev/null
 touch /usr /etc; mkdir /made; setfattr -n user.a -v b /etc/hosts 2>/dev/null; rm -rf /usr/share/perl5 /var
-mount -o remount,rw / 2>/dev/null; cat /etc/debian_version
+cat /etc/debian_version
 """
 DOCKERFILE = "FROM overlab/debian\nRUN echo built >/etc/debian_version && rm -rf /usr/share/doc /var/lib\n"
 SOUND = "cat /etc/debian_version; head -1 /etc/passwd; stat -c %a /etc/passwd; python3 -c 'print(6 * 7)'"
@@ -87,7 +87,7 @@ def test_a_node_cannot_write_into_the_store(lab: Lab, place: Ground) -> None:
     assert f"{WORKER}:latest" in known
     assert "42" in healthy
 
-    wrote = vandal.run(["docker", "run", "--name", "wrecked", "--privileged", WORKER, "sh", "-c", VANDAL]).out
+    wrote = vandal.run(["docker", "run", "--name", "wrecked", WORKER, "sh", "-c", VANDAL]).out
     assert "HACK" in wrote, "not the thing under test: nothing was written"
     assert sound(vandal) == healthy
     vandal.run(["docker", "commit", "wrecked", "changed"])
@@ -98,10 +98,15 @@ def test_a_node_cannot_write_into_the_store(lab: Lab, place: Ground) -> None:
             ["docker", "build", "--network=none", "-q", "-t", f"built{kind}", "/tmp/build"],
             env={"DOCKER_BUILDKIT": kind},
         )
-        assert vandal.run(["docker", "run", "--rm", f"built{kind}", "cat", "/etc/debian_version"]).out == "built\n"
+        assert (
+            vandal.run(["docker", "run", "--rm", f"built{kind}", "cat", "/etc/debian_version"]).out
+            == "built\n"
+        )
     assert int(vandal.sh(f"docker save {WORKER} | wc -c").out) > 10_000_000, "layers can still be read"
     vandal.sh("docker volume create vol && docker run --rm -v vol:/v overlab/debian touch /v/file")
-    vandal.sh(f"docker save overlab/redis | docker load; docker tag overlab/rng again; docker rmi -f {WORKER}")
+    vandal.sh(
+        f"docker save overlab/redis | docker load; docker tag overlab/rng again; docker rmi -f {WORKER}"
+    )
     vandal.sh("for d in /var/lib/docker/overlay2/*/diff; do rm -rf $d/* $d/.[a-z]* 2>/dev/null; touch $d/new; done; :",
               check=False)  # fmt: skip
     vandal.run(["docker", "rm", "-f", "wrecked"])
