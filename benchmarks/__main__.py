@@ -23,7 +23,8 @@ from benchmarks.figures import FIGURES, LIMITS, Skipped
 from benchmarks.grounds import Ground
 from fixtures.plugin import alone_on_this_machine
 
-ONCE = 1.0  # seconds of load below which a machine is called quiet
+QUIET = 1.0  # the load below which figures are to be trusted
+WIDTH = 120
 LARGE = {"50"}  # figures that are taken three times at most
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.figures) - set(FIGURES):
         parser.error(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=WIDTH)
     ground = Ground.open()
     load = os.getloadavg()[0]
     values: dict[str, list[float]] = defaultdict(list)
@@ -52,7 +53,7 @@ def main() -> None:
                     skipped |= dict.fromkeys(produces, str(reason))
                     break
     console.print(table(values, skipped))
-    busy = "" if load < ONCE else ": busy, so read the figures with care"
+    busy = "" if load < QUIET else ": busy, so read the figures with care"
     console.print(f"load {load:.2f} on {os.cpu_count()} cores before{busy}")
     if args.json:
         args.json.write_text(json.dumps(as_data(values, skipped, load), indent=1) + "\n")
@@ -66,7 +67,9 @@ def verdict(name: str, median: float) -> str:
 
 def table(values: dict[str, list[float]], skipped: dict[str, str]) -> Table:
     """Return the figures as people read them."""
-    shown = Table("figure", "median", "limit", "range", "runs", "verdict")
+    shown = Table()
+    for column in ("figure", "median", "limit", "range", "runs", "verdict"):
+        shown.add_column(column, no_wrap=True)
     for name, limit in LIMITS.items():
         if name in values:
             taken = values[name]

@@ -108,18 +108,18 @@ def _namespaces(pid: int) -> frozenset[str]:
     found = set()
     for kind in KINDS:
         try:
-            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+            found.add(str(Path(f"/proc/{pid}/ns/{kind}").readlink()))
         except OSError:
             continue
-    return frozenset(found) - {os.readlink(f"/proc/self/ns/{kind}") for kind in KINDS}
+    return frozenset(found) - {str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in KINDS}
 
 
 def _held_open(pid: int) -> frozenset[str]:
     """Return the namespaces that a process keeps by a file descriptor."""
     found = set()
     try:
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(descriptor.readlink())
             if re.fullmatch(r"\w+:\[\d+\]", target):
                 found.add(target)
     except OSError:

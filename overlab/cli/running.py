@@ -14,17 +14,18 @@ import click
 from overlab.errors import FAILED, USAGE
 from overlab.paths import CHECKOUT
 
-# pytest's own statuses -> ours; what is not here stays as it is. 2 is Ctrl-C, or broken collection.
+# pytest's own statuses -> ours; what is not here stays as it is. 2 is a collection that broke.
 STATUSES = {2: FAILED, 4: USAGE, 5: USAGE}
 NO_TESTS = 5
 
 
 @contextmanager
-def interrupts_are_the_childs() -> Iterator[None]:
-    """Leave Ctrl-C to the process on the terminal; a handler, unlike SIG_IGN, is not inherited."""
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+def interrupts_are_the_childs() -> Iterator[list[int]]:
+    """Leave Ctrl-C to the process on the terminal, and note it; a handler, unlike SIG_IGN, is not inherited."""
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:
-        yield
+        yield noted
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -35,7 +36,10 @@ def shell_status(returncode: int) -> int:
 
 
 def run_here(command: Sequence[str]) -> int:
-    """Run `command` in the checkout, on this terminal; TERM is passed on to it."""
+    """Run `command` in the checkout, on this terminal; TERM is passed on to it.
+
+    Raises KeyboardInterrupt when Ctrl-C ended it, whatever status it made of that.
+    """
     with subprocess.Popen(command, cwd=CHECKOUT) as child:
 
         def pass_on(number: int, frame: FrameType | None) -> None:
@@ -43,10 +47,13 @@ def run_here(command: Sequence[str]) -> int:
 
         before = signal.signal(signal.SIGTERM, pass_on)
         try:
-            with interrupts_are_the_childs():
-                return shell_status(child.wait())
+            with interrupts_are_the_childs() as noted:
+                status = shell_status(child.wait())
         finally:
             signal.signal(signal.SIGTERM, before)
+    if noted and status != 0:
+        raise KeyboardInterrupt
+    return status
 
 
 def run_pytest(arguments: Sequence[str], run: Callable[[Sequence[str]], int] = run_here) -> int:

@@ -186,13 +186,8 @@ WRONG = {
 
 @pytest.mark.parametrize(("words", "told"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_not_there(lab_id: str, words: list[str], told: str) -> None:
-    assert_one_line(
-        call(words[0], *words[1:2], "--lab", lab_id, *words[2:])
-        if words[0] != "fault"
-        else call(*words, "--lab", lab_id),
-        2,
-        told,
-    )
+    verb = words[:2] if words[0] == "fault" else words[:1]
+    assert_one_line(call(*verb, "--lab", lab_id, *words[len(verb) :]), 2, told)
 
 
 def test_more_nodes_than_memory_holds(tmp_path: Path) -> None:

@@ -14,15 +14,20 @@ from fixtures.providers.namespace.plan import Plan
 from fixtures.store.cache import Cache
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     cache, orders = Cache(Path(sys.argv[1])), Path(sys.argv[2])
     topology = labs.topology_of(json.loads(orders.read_text()))
-    print("booting", flush=True)
+    say("booting")
     lab = labs.boot(cache, topology, Plan.read(orders.with_suffix(".plan")))
     try:
         if "kept" in sys.argv[3:]:
             lab.detach()
-        print(f"up {lab.id}", flush=True)
+        say(f"up {lab.id}")
         sys.stdin.read()
     finally:
         if "kept" not in sys.argv[3:]:

@@ -93,14 +93,14 @@ def test_an_engine_that_does_not_start_shows_its_log(here: Node, monkeypatch: py
 
 
 def test_containers_and_engine_survive_a_reboot(engined: Lab) -> None:
-    """Symptom: after a reboot the SDK talks to a socket that is gone, or restarted containers are not there."""
+    """Symptom: after a reboot the SDK talks to a dead socket, or restarted containers are not there."""
     node = engined.node("b")
     identity = node.docker.info()["ID"]
     node.run(["docker", "run", "-d", "--name", "always", "--restart=always", TOOLS, "sleep", "10002"])
     node.run(["docker", "run", "-d", "--name", "once", TOOLS, "sleep", "10003"])
     node.reboot()
     assert node.docker.info()["ID"] == identity
-    states = {c.name: c.status for c in node.docker.containers.list(all=True)}
+    states = {str(c.name): c.status for c in node.docker.containers.list(all=True)}
     assert states == {"always": "running", "once": "exited"}
     assert forward_policy(node) == "-P FORWARD ACCEPT"
     for name in states:

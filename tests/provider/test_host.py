@@ -56,7 +56,7 @@ def listeners(descendants_of: set[int]) -> set[str]:
 
 def _sockets(pid: int) -> list[str]:
     try:
-        return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError:
         return []
 
@@ -111,22 +111,21 @@ def different(before: dict[str, object], after: dict[str, object]) -> dict[str, 
 
 
 @pytest.fixture(scope="module")
-def _warm(place: Ground) -> None:
+def warm(place: Ground) -> None:
     """Have the kernel load by itself, before the comparison, what other labs of this machine use as well."""
     with place.lab(small("a"), engines=True):
         pass
 
 
-def test_the_host_is_the_same_before_during_and_after(_warm: None, place: Ground) -> None:
+@pytest.mark.usefixtures("warm")
+def test_the_host_is_the_same_before_during_and_after(place: Ground) -> None:
     """Symptom: a lab turns the laptop's forwarding on, adds a bridge to it, or opens a port on it."""
     before = snapshot()
     own = listeners(family(os.getpid()))
     with place.lab(small("a", "b"), engines=True) as lab:
         node = lab.node("a")
         node.run(["docker", "run", "-d", "-p", "8000:80", "overlab/tools", "sleep", "9001"])
-        assert ":8000" in node.run(["ss", "-ltn"]).out, (
-            "not the thing under test: nothing listens in the node"
-        )
+        assert ":8000" in node.run(["ss", "-ltn"]).out, "not the thing under test: nothing listens"
         with lab.underlay.partition(node):
             assert different(before, snapshot()) == {}
             assert listeners(family(os.getpid()) | family(lab.status()["pid"])) == own
@@ -136,10 +135,10 @@ def test_the_host_is_the_same_before_during_and_after(_warm: None, place: Ground
 
 def test_no_process_of_a_lab_is_in_the_hosts_namespaces(bare: Lab) -> None:
     """Symptom: a daemon meant for a node, or the holder's netlink, works on the host's network."""
-    own = os.readlink("/proc/self/ns/net")
+    own = Path("/proc/self/ns/net").readlink()
     holder = bare.status()["pid"]
     inside = family(holder) - {holder}
     assert len(inside) >= 3 * 2, "not the thing under test: no processes of nodes"
     inits = {n["init"] for n in bare.status()["nodes"]}
     for pid in inits | {holder}:
-        assert os.readlink(f"/proc/{pid}/ns/net") != own
+        assert Path(f"/proc/{pid}/ns/net").readlink() != own

@@ -108,7 +108,7 @@ def test_a_client_is_killed_later(place: Ground) -> None:
 
 
 def test_a_loop_device_is_swept(place: Ground) -> None:
-    """Symptom: a scenario that mounts a disk image leaves its loop device, and the machine runs out of them."""
+    """Symptom: a scenario that mounts a disk image leaves its loop device, until there are none."""
     topology = small("a")
     before = census(topology.name, place.cache)
     lab = place.boot(topology)

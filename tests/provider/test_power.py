@@ -85,7 +85,7 @@ def test_power(bare: Lab) -> None:
 
 
 def test_another_client_sees_a_reboot(bare: Lab, place: Ground) -> None:
-    """Symptom: `./lab exec` says 'off', or enters whatever has the old pid, after pytest rebooted the node."""
+    """Symptom: `./lab exec` says 'off', or enters what has the old pid, after pytest rebooted the node."""
     mine = bare.node("c")
     theirs = find(place.cache, bare.id).node("c")
     theirs.run(["true"])

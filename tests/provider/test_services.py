@@ -104,7 +104,7 @@ def test_a_wait_that_ends_shows_the_end_of_the_log(place: Ground, monkeypatch: p
 
 def test_a_service_that_ends_again_and_again_is_given_up(node: Node) -> None:
     """Symptom: a daemon refuses its flags at once, and everybody waits until the limit."""
-    with pytest.raises(OverlabError, match="dying on a ends again and again, with 9.*bad flag"):
+    with pytest.raises(OverlabError, match=r"dying on a ends again and again, with 9.*bad flag"):
         node.service("dying", ["sh", "-c", "echo bad flag; exit 9"], ready=["false"])
     node.stop_service("dying")
 

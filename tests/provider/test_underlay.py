@@ -161,7 +161,7 @@ def test_a_slow_wire(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
 
 
 def test_a_fault_heals_over_a_reboot(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
-    """Symptom: the healing of a fault fails because the node was rebooted meanwhile, and hides the finding."""
+    """Symptom: the healing of a fault fails as the node was rebooted meanwhile, and hides the finding."""
     a, b, _ = nodes
     with bare.underlay.rate(5), bare.underlay.partition(b) as fault:
         b.reboot()
@@ -172,9 +172,14 @@ def test_a_fault_heals_over_a_reboot(bare: Lab, nodes: tuple[Node, Node, Node]) 
 def test_faults_heal_when_the_test_fails(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
     """Symptom: one failing mutation breaks every test after it."""
     a, b, _ = nodes
-    with pytest.raises(ValueError, match="as tests do"), bare.underlay.partition(b):
-        assert not reaches(a, b)
-        raise ValueError("as tests do")
+
+    def failing() -> None:
+        with bare.underlay.partition(b):
+            assert not reaches(a, b)
+            raise ValueError("as tests do")
+
+    with pytest.raises(ValueError, match="as tests do"):
+        failing()
 
 
 def test_a_capture_is_a_pcap(bare: Lab, nodes: tuple[Node, Node, Node], tmp_path: Path) -> None:

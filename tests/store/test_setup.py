@@ -27,7 +27,8 @@ from tests.store.test_cache import LOCK, child
 
 UNREACHABLE = """
 import sys
-from fixtures import setup; from fixtures.store.cache import Cache; from fixtures.store.progress import Progress
+from fixtures import setup
+from fixtures.store.cache import Cache; from fixtures.store.progress import Progress
 from overlab.errors import OverlabError; from tests.provider.grounds import small
 try:
     setup.prepare(Cache.open(), small("a"), Progress())
