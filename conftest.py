@@ -1,3 +1,3 @@
 """The list of plugins: options and fixtures are in them."""
 
-pytest_plugins = ["pytester", "fixtures.plugin", "reports.recorder", "scenarios.contract"]
+pytest_plugins = ["pytester", "fixtures.plugin", "fixtures.aftermath", "reports.recorder", "scenarios.contract"]

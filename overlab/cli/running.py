@@ -21,7 +21,7 @@ NO_TESTS = 5
 
 @contextmanager
 def interrupts_are_the_childs() -> Iterator[list[int]]:
-    """Leave Ctrl-C to the process on the terminal, and note it; a handler, unlike SIG_IGN, is not inherited."""
+    """Leave Ctrl-C to the process on the terminal, and note it. (SIG_IGN would be inherited, this is not.)"""
     noted: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:

@@ -2,7 +2,7 @@ r"""macvlan: no overlay at all. Containers sit on the underlay itself, each with
 
     node1 192.168.10.11                node2 192.168.10.12
     +---------------------------+      +---------------------------+
-    | probe0      192.168.10.64 |      | probe0     192.168.10.128 |
+    | probe0      192.168.10.65 |      | probe0     192.168.10.129 |
     |   | macvlan (bridge mode) |      |   | macvlan (bridge mode) |
     |   |                       |      |   |                       |
     +---|-- eth1 ---------------+      +---|-- eth1 ---------------+

@@ -30,7 +30,7 @@ class TestMacvlan:
         for endpoint in endpoints:
             own = IPv4Network(RANGES[endpoint.node])
             outcome = "ok" if endpoint.address in own else "outside-its-range"
-            finding = Finding("address", outcome, str(endpoint.address), promised=str(own), dst=str(endpoint))
+            finding = Finding("address", outcome, str(endpoint.address), dst=str(endpoint), reason=str(own))
             assert record(finding).ok, finding
 
     def test_own_mac(self, lab: Lab, endpoints: list[Endpoint], vantages: Vantages, record: Recorder) -> None:
