@@ -19,7 +19,7 @@ from fixtures.lab import Lab
 from fixtures.overlay import Overlay, container_address
 from fixtures.plugin import alone_on_this_machine, one_per_node
 from fixtures.vantages import Vantages
-from overlab.model import Endpoint, Finding, LinkMode, Phase
+from overlab.model import Endpoint, Finding, Phase
 from probes import arp, dockercoins, mtu, reachability, routing
 from probes.client import Peer
 from probes.common import at_once, ordered_pairs
@@ -70,9 +70,7 @@ class Contract:
     def test_arp(
         self, overlay: Overlay, lab: Lab, endpoints: list[Endpoint], vantages: Vantages, record: Recorder
     ) -> None:
-        """Each address has exactly one link address, found in the way that is promised."""
-        if overlay.promise.link is LinkMode.L3_ONLY:
-            pytest.skip("no link layer is promised — the absence is the routing probe's to show")
+        """Each address has exactly one link address, found in the way that is promised; or none, if so."""
         first, *others = one_per_node(endpoints)
         proxy = overlay.proxy_mac(lab, first)
         src, proxies = vantages.peer(first), [proxy] if proxy else []

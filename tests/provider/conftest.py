@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.lab import Lab
 from fixtures.node import Node
-from fixtures.plugin import Labs
+from fixtures.owning import Labs
 from tests.provider.grounds import Ground, ground, small
 
 
