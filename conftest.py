@@ -1,3 +1,10 @@
 """The list of plugins: options and fixtures are in them."""
 
-pytest_plugins = ["pytester", "fixtures.plugin", "fixtures.aftermath", "reports.recorder", "scenarios.contract"]
+# Of two fixtures with one name the later plugin's holds: what scenarios know of a row comes last.
+pytest_plugins = [
+    "pytester",
+    "reports.recorder",
+    "fixtures.plugin",
+    "fixtures.aftermath",
+    "scenarios.contract",
+]

@@ -29,6 +29,7 @@ def test_a_folder_is_all_it_takes(tmp_path: Path) -> None:
     (run,) = runs_in(tmp_path / "runs")
     results = _results(run)
     assert {r.scenario for r in results} == {FOLDER.name}
+    assert {(r.provider, r.engine, len(r.nodes)) for r in results} == {("namespace", "20.10", 2)}
     assert {"mtu", "arp", "routing", "reachability"} <= {r.probe for r in results}
 
 

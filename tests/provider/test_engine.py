@@ -130,7 +130,8 @@ def test_pause_freezes_containers_too(engined: Lab) -> None:
     node.pause()
     frozen = node.cpu_seconds()
     assert node.run(["ps", "-o", "pid=", "-C", "dockerd"]).out.strip(), "looking does not need the engine"
-    assert node.cpu_seconds() == frozen
+    node.run(["sleep", "0.4"])  # commands still enter: only what lives in the node is frozen
+    assert node.cpu_seconds() - frozen < 0.2, "a busy loop would have used twice that"
     node.resume()
     assert node.run(["docker", "exec", "busy", "echo", "on"]).out == "on\n"
     node.run(["docker", "rm", "-f", "busy"])
