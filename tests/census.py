@@ -10,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from dataclasses import dataclass, fields
+import sys
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from fixtures.providers.namespace import cgroups
@@ -32,26 +33,40 @@ class Census:
     groups: frozenset[str]
     folders: frozenset[str]
     locks: frozenset[str]
+    moment: int = field(default=0, compare=False)  # clock ticks since the machine's boot
 
     def __str__(self) -> str:
-        found = {f.name: sorted(getattr(self, f.name)) for f in fields(self)}
+        found = {name: sorted(getattr(self, name)) for name in SETS}
         return "; ".join(f"{k}: {', '.join(v)}" for k, v in found.items() if v) or "nothing"
 
+    def __or__(self, other: Census) -> Census:
+        sets = {name: getattr(self, name) | getattr(other, name) for name in SETS}
+        return Census(**sets, moment=max(self.moment, other.moment))
 
-def census(token: str, cache: Cache, known: frozenset[str] = frozenset()) -> Census:
+    def __sub__(self, other: Census) -> Census:
+        return Census(**{name: getattr(self, name) - getattr(other, name) for name in SETS})
+
+
+SETS = tuple(f.name for f in fields(Census) if f.name != "moment")
+
+
+def census(token: str, cache: Cache, earlier: Census | None = None) -> Census:
     """Look for what belongs to labs whose id holds `token`.
 
-    `known` are namespaces ("net:[4026532001]") that an earlier census found: a process that is still in
-    one of them counts, whatever it calls itself.
+    A process that is still in a namespace that an `earlier` census found counts, whatever it calls itself;
+    but not one that started later, as the kernel gives the numbers of dead namespaces to new ones.
     """
+    moment = int(float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK"))
+    known = earlier.namespaces if earlier else frozenset()
     processes: set[str] = set()
     namespaces: set[str] = set()
     for pid in _pids():
         there = _namespaces(pid)
-        if _names(pid, token) or there & known:
+        stayed = bool(earlier and there & known and _started(pid) <= earlier.moment)
+        if stayed or _names(pid, token):
             processes.add(f"{pid} ({_read(pid, 'comm').strip()})")
             namespaces |= there
-        namespaces |= _held_open(pid) & known
+    namespaces |= _held_open(os.getpid()) & known
     return Census(
         frozenset(processes),
         frozenset(namespaces),
@@ -61,6 +76,7 @@ def census(token: str, cache: Cache, known: frozenset[str] = frozenset()) -> Cen
         frozenset(str(p) for root in cgroups.hierarchies() for p in root.glob(f"{cgroups.TOP}/*{token}*")),
         frozenset(p.name for p in cache.labs.iterdir() if token in p.name),
         frozenset(p.name for p in cache.root.glob("*.lock") if _is_held(p)),
+        moment,
     )
 
 
@@ -68,8 +84,8 @@ def nothing_left(token: str, cache: Cache, before: Census, during: Census) -> No
     """Wait until all of `token` is gone and the links are as they were `before`; say what is left if not."""
 
     def gone() -> None:
-        now = census(token, cache, during.namespaces)
-        left = Census(*(getattr(now, f.name) - getattr(before, f.name) for f in fields(now)))
+        now = census(token, cache, during)
+        left = now - before
         missing = before.links - now.links
         if str(left) != "nothing" or missing:
             raise NotYet(f"{left}; links missing: {sorted(missing)}")
@@ -94,6 +110,12 @@ def _read(pid: int, name: str) -> str:
         return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
     except OSError:
         return ""
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, in clock ticks since the machine's boot; never for one that is gone."""
+    found = _read(pid, "stat").rpartition(")")[2].split()
+    return int(found[19]) if found else sys.maxsize
 
 
 def _names(pid: int, token: str) -> bool:

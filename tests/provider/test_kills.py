@@ -60,14 +60,10 @@ def test_a_client_ends_while_it_boots(place: Ground, number: signal.Signals, del
         moment = time.monotonic() + delay
         during = before
         while time.monotonic() < moment:  # looking takes a while, and is what makes 'after' mean something
-            during = _joined(during, census(token, place.cache))
+            during |= census(token, place.cache)
         process.send_signal(number)
         process.wait(limit("down"))
     swept(place, token, before, during)
-
-
-def _joined(one: Census, other: Census) -> Census:
-    return Census(**{name: getattr(one, name) | getattr(other, name) for name in vars(one)})
 
 
 @pytest.mark.parametrize("engines", [False, True], ids=["bare", "engines"])

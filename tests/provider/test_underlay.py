@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
+from overlab.errors import OverlabError
 
 LISTEN = """
 import socket, sys
@@ -158,6 +159,22 @@ def test_a_slow_wire(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
             before = fault.hits()
             assert mbit(here, there) < 8
             assert fault.hits() > before
+
+
+def test_a_delay_is_there_or_refused_by_name(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
+    """Symptom: on a kernel without netem a 'delay' delays nothing, or ends in tc's own words."""
+    a, b, _ = nodes
+    asked = ["ping", "-c1", "-W2", str(b.address)]
+    with ExitStack() as stack:
+        try:
+            fault = stack.enter_context(bare.underlay.delay(40))
+        except OverlabError as error:
+            assert "no sch_netem" in error.what
+            assert error.remedy
+            return
+        shown = a.run(asked).out
+        assert float(shown.split("time=")[1].split()[0]) >= 80, "40 ms each way"
+        assert fault.hits() > 0
 
 
 def test_a_fault_heals_over_a_reboot(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
