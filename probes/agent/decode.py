@@ -36,6 +36,7 @@ class Frame:
     dport: int = 0
     length: int = 0
     fragment: bool = False
+    ident: int = 0
     payload_at: int = 0
     arp: dict[str, Any] | None = None
 
@@ -95,7 +96,7 @@ def _arp(frame: Frame, data: bytes) -> None:
 def _ipv4(frame: Frame, start: int) -> None:
     data = frame.data
     header = (data[start] & 15) * 4
-    frame.length, _ident, offset = struct.unpack_from("!HHH", data, start + 2)
+    frame.length, frame.ident, offset = struct.unpack_from("!HHH", data, start + 2)
     frame.ttl, frame.protocol = data[start + 8], data[start + 9]
     frame.src = socket.inet_ntoa(data[start + 12 : start + 16])
     frame.dst = socket.inet_ntoa(data[start + 16 : start + 20])

@@ -21,7 +21,6 @@ from typing import Any
 
 from . import netlink, wire
 from .flows import Flow, IcmpFlow, UdpFlow
-from .responders import STREAM_HEAD
 from .wire import Refusal, Reply
 
 ATTEMPTS = 2
@@ -189,7 +188,7 @@ def _transfer(sock: socket.socket, target: Target) -> Result:
     start, mss = time.monotonic(), sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
     length = int(target["bytes"]) if "bytes" in target else int(target["segments"]) * mss
     digest, left = hashlib.sha256(), length
-    sock.sendall(STREAM_HEAD.pack(wire.STREAM, wire.new_nonce(), length))
+    sock.sendall(wire.STREAM_HEAD.pack(wire.STREAM, wire.new_nonce(), length))
     while left:
         block = os.urandom(min(left, 1 << 16))
         digest.update(block)

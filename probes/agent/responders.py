@@ -2,7 +2,8 @@
 
 UDP: a request of ours is acknowledged with what was seen of it (source, port, TTL, length, CRC-32).
 TCP: `OVLT`, 8 bytes nonce, 8 bytes length, then that many bytes; answered with one JSON line
-{"source", "port", "length", "sha256", "stall_ms"}.
+{"source", "port", "length", "sha256", "stall_ms"}. `OVLG` begins a stream without end, which is counted:
+see streams.py.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import struct
 import threading
 import time
 
-from . import wire
+from . import streams, wire
 from .flows import ttl_of
 
 IDLE_S = 30.0
-STREAM_HEAD = struct.Struct("!4s8sQ")
 
 
 class Responders:
@@ -73,8 +73,11 @@ def _swallow(client: socket.socket, source: tuple[str, int]) -> None:
     with client:
         client.settimeout(IDLE_S)
         try:
-            head = _exactly(client, STREAM_HEAD.size)
-            magic, _nonce, length = STREAM_HEAD.unpack(head)
+            head = _exactly(client, wire.STREAM_HEAD.size)
+            magic, _nonce, length = wire.STREAM_HEAD.unpack(head)
+            if magic == wire.COUNTED:
+                client.sendall(json.dumps(streams.count(client)).encode() + b"\n")
+                return
             if magic != wire.STREAM:
                 return
             digest, stall = _drink(client, length)

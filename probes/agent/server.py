@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
-from . import PROTOCOL, arp, coins, netlink, pmtu, reach, sniff
+from . import PROTOCOL, arp, coins, ethtool, netlink, pace, pmtu, reach, sniff, streams
 from .responders import Responders
 
 Op = Callable[..., dict[str, Any]]
@@ -46,6 +46,9 @@ OPS: Mapping[str, Op] = {
     "arp": arp.arp,
     "start_sniff": sniff.start_sniff,
     "stop_sniff": sniff.stop_sniff,
+    "offloads": ethtool.offloads,
+    "latency": pace.latency,
+    "goodput": streams.goodput,
     "coin_edges": coins.coin_edges,
     "coin_times": coins.coin_times,
     "coin_wallet": coins.coin_wallet,

@@ -14,6 +14,7 @@ import itertools
 import socket
 import struct
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,8 @@ def stop_sniff(
     `nonce` (hex) keeps packets that carry it, encapsulated or not; `flow` ({"protocol", "port"?, "ends"?})
     keeps outer packets of a flow, of at least `at_least` bytes; neither keeps all. ARP is returned apart.
     Returns interface, count, packets (the first 200, with "raw" base64 when asked), arp, lost (by the
-    socket) and conversations: counts and bytes of every pair of addresses, protocol and ports seen.
+    socket) and conversations: counts, bytes and sizes ({length: count}) of every pair of addresses,
+    protocol and ports seen; later fragments of an IPv4 packet count with the ports of its first.
     """
     with _lock:
         sniffer = _open.pop(sniff)
@@ -171,16 +173,19 @@ def _kind(data: bytes, at: int) -> str:
 
 
 def _conversations(frames: list[Frame]) -> list[dict[str, Any]]:
-    found: dict[tuple[Any, ...], list[int]] = {}
+    found: dict[tuple[Any, ...], Counter[int]] = {}
+    ports: dict[tuple[Any, ...], tuple[int, int]] = {}  # of what is in fragments, by its IP identification
     for frame in frames:
         if frame.arp is None:
-            key = (frame.protocol, frame.src, frame.sport, frame.dst, frame.dport)
-            entry = found.setdefault(key, [0, 0])
-            entry[0] += 1
-            entry[1] += frame.length
+            pair = frame.sport, frame.dport
+            if frame.fragment:
+                pair = ports.setdefault((frame.protocol, frame.src, frame.dst, frame.ident), pair)
+            key = (frame.protocol, frame.src, pair[0], frame.dst, pair[1])
+            found.setdefault(key, Counter())[frame.length] += 1
     names = {number: name for name, number in PROTOCOLS.items()}
     return [
         {"protocol": names.get(protocol, str(protocol)), "src": src, "sport": sport, "dst": dst}
-        | {"dport": dport, "packets": packets, "bytes": size}
-        for (protocol, src, sport, dst, dport), (packets, size) in found.items()
+        | {"dport": dport, "packets": sizes.total(), "bytes": sum(n * count for n, count in sizes.items())}
+        | {"sizes": {str(n): sizes[n] for n in sorted(sizes)}}
+        for (protocol, src, sport, dst, dport), sizes in found.items()
     ]

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-REQUEST, ANSWER, STREAM = b"OVLQ", b"OVLA", b"OVLT"
+REQUEST, ANSWER, STREAM, COUNTED = b"OVLQ", b"OVLA", b"OVLT", b"OVLG"
+STREAM_HEAD = struct.Struct("!4s8sQ")  # magic, nonce, length (0 where it is not known beforehand)
 HEADERS = 28  # IPv4 without options + UDP, and IPv4 + ICMP echo alike
 MARK = struct.Struct("!4s8sH")
 # mark, TTL seen, source address and port seen, payload length, CRC-32 of the payload

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar
 
 from fixtures.lab import Lab
 from fixtures.node import Node
@@ -54,7 +53,7 @@ class Macvlan(Overlay):
         closed=False,  # the engine translates its own bridge to the node, and the node is on the underlay
         publishes=False,
     )
-    placement: ClassVar[Mapping[str, str]] = {
+    placement: Mapping[str, str] = {
         "rng": "node1",
         "worker": "node1",
         "redis": "node1",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -91,7 +91,7 @@ class WireGuardBridge(base.Overlay):
         naming=Naming.HOSTS_FILE,
         control=(Flow("udp", PORT, "handshakes and keepalives share the data port"),),
     )
-    placement: ClassVar[Mapping[str, str]] = {
+    placement: Mapping[str, str] = {
         "rng": "barge1",
         "worker": "barge1",
         "redis": "barge1",

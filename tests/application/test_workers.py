@@ -39,7 +39,7 @@ def small_lab(labs: Labs, underlay_approach: Overlay) -> Iterator[Lab]:
 @pytest.mark.parametrize(("workers", "delay"), [(4, 0.1), (1, 0.0)], ids=["four", "sleepless"])
 def test_rate(small_lab: Lab, underlay_approach: Overlay, workers: int, delay: float) -> None:
     """Four workers beat rng, which serves one request at a time; or the sleeps cannot be switched off."""
-    deployed = application_of.deploy(small_lab, underlay_approach, delay=delay)
+    deployed = application_of.deploy(small_lab, underlay_approach, application_of.Setting(delay=delay))
     agents = Vantages(small_lab)
     try:
         reached = _app(deployed, agents)

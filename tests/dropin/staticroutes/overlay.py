@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -54,7 +53,7 @@ class StaticRoutes(base.Overlay):
         naming=Naming.HOSTS_FILE,
         closed=False,
     )
-    placement: ClassVar[Mapping[str, str]] = {
+    placement: Mapping[str, str] = {
         "rng": "alpha",
         "worker": "alpha",
         "redis": "alpha",
