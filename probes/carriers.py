@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from ipaddress import ip_address
 from typing import Any
 
 from overlab.model import Flow, Promise
+
+from .agent.sniff import PROTOCOLS
 
 ICMPV6, IGMP = "58", "2"
 
@@ -58,6 +59,7 @@ class Way:
     inner: tuple[str, str]
     capture: Capture
     count: int
+    refused: str = ""
 
     @property
     def wanted(self) -> str:
@@ -67,11 +69,14 @@ class Way:
 
     def promised(self, carrier: Carrier) -> bool:
         """True for what may carry the packets, between the right ends."""
+        return self._fits(carrier.protocol, carrier.ends, carrier.ports)
+
+    def _fits(self, protocol: str, ends: tuple[str, str], ports: Collection[int]) -> bool:
         flow = self.promise.outer
         if flow is None:
-            return carrier.ends == self.inner
-        port = flow.port is None or flow.port in carrier.ports
-        return carrier.ends == self.ends and carrier.protocol == flow.protocol and port
+            return ends == self.inner
+        port = flow.port is None or flow.port in ports
+        return ends == self.ends and protocol == flow.protocol and port
 
     def carriers(self) -> list[Carrier]:
         """Return what left the node at least once for each inner packet; [] when none left."""
@@ -93,17 +98,20 @@ class Way:
             if n >= self.count
         ]
 
-    def readable(self) -> list[str]:
-        """Return the labels of the flows in which the nonce can be read, of requests and answers."""
-        return list(self._places)
+    def readable(self) -> dict[str, bool]:
+        """Return the flows in which the nonce can be read: their labels, and whether they are the right one.
 
-    @cached_property
-    def _places(self) -> dict[str, None]:
-        names = {1: "icmp", 4: "ipip", 6: "tcp", 17: "udp", 47: "gre", 50: "esp"}
-        forth = [p for p in self.capture.marked if p["src"] in (self.ends[0], self.inner[0])]
-        return dict.fromkeys(
-            _label(p | {"protocol": names.get(p["protocol"], str(p["protocol"]))}) for p in forth
-        )
+        Of an encrypted overlay any direction tells; else only what goes this way is this way's.
+        """
+        names = {number: name for name, number in PROTOCOLS.items()}
+        found: dict[str, bool] = {}
+        for packet in self.capture.marked:
+            if not self.promise.encrypted and packet["src"] not in (self.ends[0], self.inner[0]):
+                continue
+            protocol = names.get(packet["protocol"], str(packet["protocol"]))
+            ends, ports = (packet["src"], packet["dst"]), (packet["sport"], packet["dport"])
+            found[_label(packet | {"protocol": protocol})] = self._fits(protocol, ends, ports)
+        return found
 
     def _in_flow(self, talk: dict[str, Any]) -> bool:
         return self.promise.outer is not None and _matches(self.promise.outer, talk)

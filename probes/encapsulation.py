@@ -26,7 +26,7 @@ from overlab.model import Finding, Promise
 
 from .carriers import Capture, Carrier, Way, strays
 from .client import Agent, Peer
-from .common import at_once, elapsed_ms
+from .common import at_once, elapsed_ms, refusal_text
 
 PROBE = "encapsulation"
 SIZES = (84, 500, 1280)
@@ -100,7 +100,7 @@ def check(
     most = promise.path_mtu(underlay_mtu)
     chosen = sorted({size for size in sizes or (*SIZES, most - 1, most) if size <= most})
     # the first packet of a path waits for neighbours and handshakes; and an answer says what waiting is for
-    alive = _echoes(src, dst, "icmp", ("", min(chosen)), 1, wait_s)[1]
+    alive = _echoes(src, dst, "icmp", ("", min(chosen)), 1, wait_s).answered
     asked = _Question(
         src, dst, near, far, promise, underlay_mtu, wait_s if alive else UNANSWERED_WAIT_S, during
     )
@@ -129,16 +129,18 @@ def _once(asked: _Question, protocol: str, size: int, attempt: int) -> tuple[lis
     start = time.monotonic()
     nonce = os.urandom(8).hex()
     with _capturing((asked.near, asked.far), nonce) as captures:
-        sent, answered = _echoes(asked.src, asked.dst, protocol, (nonce, size), COUNT, asked.wait_s)
+        echoes = _echoes(asked.src, asked.dst, protocol, (nonce, size), COUNT, asked.wait_s)
         if asked.during is not None:
             asked.during(nonce)
     near, far = captures
     ends = asked.near.address, asked.far.address
     inner = asked.src.address, asked.dst.address
-    ways = [(Way(asked.promise, ends, inner, near, sent), asked.src, asked.dst)]
-    if protocol == "icmp" and answered:
+    forth = Way(asked.promise, ends, inner, near, echoes.sent, echoes.refused)
+    ways = [(forth, asked.src, asked.dst)]
+    if protocol == "icmp" and echoes.answered:
         # an echo's answer is as large as the request; where it leaves is where it is measured
-        ways.append((Way(asked.promise, ends[::-1], inner[::-1], far, answered), asked.dst, asked.src))
+        back = Way(asked.promise, ends[::-1], inner[::-1], far, echoes.answered)
+        ways.append((back, asked.dst, asked.src))
     spent = elapsed_ms(start)
     return [
         _finding(asked, way, (a, b), {"protocol": protocol, "size": size, "attempt": attempt}, spent)
@@ -163,22 +165,32 @@ def _capturing(wires: Sequence[Wire], nonce: str) -> Iterator[list[Capture]]:
     )
 
 
-def _echoes(
-    src: Peer, dst: Peer, protocol: str, mark: tuple[str, int], count: int, wait_s: float
-) -> tuple[int, int]:
-    """Send `count` echoes one by one; return how many packets left, and how many were answered."""
+@dataclass(slots=True)
+class _Echoes:
+    """How many packets left, how many were answered, and the last refusal."""
+
+    sent: int = 0
+    answered: int = 0
+    refused: str = ""
+
+
+def _echoes(src: Peer, dst: Peer, protocol: str, mark: tuple[str, int], count: int, wait_s: float) -> _Echoes:
+    """Send `count` echoes one by one."""
     nonce, size = mark
     target: dict[str, Any] = {"dst": dst.address, "size": size}
     target |= {"nonce": nonce} if nonce else {}
     if protocol == "udp":
         target["port"] = dst.agent.udp_port
-    sent = answered = 0
+    done = _Echoes()
     for _packet in range(count):
         args = {"targets": [target], "attempts": 1 if nonce else 2, "wait": wait_s}
         result = src.agent.call(f"{protocol}_echo", timeout=2 * wait_s + SLACK_S, **args)["results"][0]
-        sent += result["attempts"]
-        answered += result["outcome"] == "reply"
-    return sent, answered
+        done.answered += result["outcome"] == "reply"
+        if result["outcome"] == "refused":
+            done.refused = refusal_text(result["error"])
+        if result["outcome"] != "refused" or not result["error"]["local"]:
+            done.sent += result["attempts"]
+    return done
 
 
 def _finding(
@@ -200,7 +212,7 @@ def _finding(
         reason=f"{what['protocol']} of {what['size']} bytes: {reason}" if reason else "",
         evidence=what
         | {"sent": way.count, "carriers": [str(carrier) for carrier in carriers]}
-        | {"readable_in": way.readable(), "lost_by_capture": way.capture.lost},
+        | {"readable_in": list(way.readable()), "lost_by_capture": way.capture.lost},
         duration_ms=spent,
     )
 
@@ -211,13 +223,14 @@ def _judge(
     total, promised = sizes
     readable = way.readable()
     if way.promise.encrypted and readable:
-        return Outcome.LEAKED_PLAIN, f"its payload is readable in {readable[0]}"
-    elsewhere = [place for place in readable if place not in {carrier.label for carrier in right}]
+        return Outcome.LEAKED_PLAIN, f"its payload is readable in {next(iter(readable))}"
+    elsewhere = [place for place, rightly in readable.items() if not rightly]
     if elsewhere or (carriers and not right):
         wrong = elsewhere[0] if elsewhere else carriers[0].label
         return Outcome.WRONG_OUTER, f"it is in {wrong}, not in {way.wanted}"
     if not right:
-        return Outcome.NOTHING_SEEN, f"nothing on {way.capture.interface} carries it"
+        refused = f" ({way.refused})" if way.refused else ""
+        return Outcome.NOTHING_SEEN, f"nothing on {way.capture.interface} carries it{refused}"
     if total != promised:
         pieces = " + ".join(str(carrier) for carrier in right)
         return Outcome.WRONG_SIZE, f"{total} bytes on the wire ({pieces}), not {promised}"

@@ -7,6 +7,7 @@ import pytest
 
 from fixtures.lab import Lab
 from fixtures.node import Node
+from fixtures.waiting import NotYet, limit, wait_for
 from overlab.errors import OverlabError
 
 TOOLS = "overlab/tools"
@@ -79,7 +80,27 @@ def test_the_engine_is_configured_again(here: Node) -> None:
     here.configure_engine()
     assert here.docker.info()["Driver"] == "overlay2"
     assert here.docker.info()["Labels"] in ([], None)
-    assert here.docker.images.get(TOOLS)
+    assert here.run(["docker", "run", "--rm", TOOLS, "echo", "whole"]).out == "whole\n"
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_an_engine_that_ends_comes_back_with_its_images(here: Node, signal: str) -> None:
+    """Symptom: the engine stops in order, unmounts the layers of its images, and comes back hollow."""
+    before = here.run(["pidof", "dockerd"]).out
+    here.run(["pkill", f"-{signal}", "-x", "dockerd"])
+
+    def back() -> None:
+        asked = here.run(["docker", "version"], check=False, quiet=True)
+        if asked.status != 0 or here.run(["pidof", "dockerd"], check=False).out == before:
+            raise NotYet(asked.err)
+
+    wait_for("the engine to be back", back, within=limit("engine"))
+    assert here.run(["docker", "run", "--rm", TOOLS, "echo", "whole"]).out == "whole\n"
+    mounted = here.get("/proc/mounts").splitlines()
+    layers = [line.split()[1] for line in mounted if "/var/lib/docker/overlay2/" in line and "/diff " in line]
+    assert layers
+    assert len(set(layers)) == len(layers), "each layer is bound once"
+    assert all(line.split()[3].startswith("ro") for line in mounted if "/diff " in line)
 
 
 def test_an_engine_that_does_not_start_shows_its_log(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
