@@ -105,8 +105,8 @@ class Promise:
 
     Sizes are bytes at the IP layer. `interface_mtu` and `path_mtu` take the underlay's MTU;
     `wire_bytes` takes (inner packet size, underlay MTU) and gives the sum of the outer IP packets.
-    `closed` says that a container of the engine's own bridge, which is not on the overlay, cannot reach in; `publishes`
-    that a published port leads in from the node.
+    `closed` says that a container of the engine's own bridge, which is not on the overlay, cannot reach
+    in; `publishes` that a published port leads in from the node.
     `hops` is the number of routers that lower the TTL between two containers on different nodes.
     """
 
