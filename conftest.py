@@ -6,5 +6,6 @@ pytest_plugins = [
     "reports.recorder",
     "fixtures.plugin",
     "fixtures.aftermath",
+    "scenarios.questions",
     "scenarios.contract",
 ]

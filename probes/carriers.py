@@ -12,7 +12,7 @@ from overlab.model import Flow, Promise
 
 from .agent.sniff import PROTOCOLS
 
-ICMPV6, IGMP = "58", "2"
+HOP_BY_HOP, IGMP, ICMPV6 = "0", "2", "58"  # every MLD report has a hop-by-hop header (RFC 3810)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Carrier:
 class Capture:
     """What `stop_sniff(nonce=...)` returned of one interface."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self.interface = str(answer["interface"])
+    def __init__(self, node: str, answer: dict[str, Any]) -> None:
+        self.at = f"{node} {answer['interface']}"
         self.lost = int(answer["lost"])
         self.conversations: list[dict[str, Any]] = answer["conversations"]
         self.marked: list[dict[str, Any]] = answer["packets"]
@@ -138,17 +138,18 @@ def strays(captures: Iterable[Capture], promise: Promise, members: set[str]) -> 
     interface: what a kernel says to its link alone (multicast membership, IPv6 neighbours and routers).
     """
     flows = [*([promise.outer] if promise.outer else []), *promise.control]
-    found: dict[str, None] = {}
+    found: dict[tuple[str, str, frozenset[str]], None] = {}
     for capture in captures:
         for talk in capture.conversations:
             ours = {talk["src"], talk["dst"]} <= members or any(_matches(flow, talk) for flow in flows)
             if not ours and not _housekeeping(talk):
-                found[f"{capture.interface}: {talk['src']} sends {_label(talk)}"] = None
-    return list(found)
+                ends = frozenset({f"{talk['src']}:{talk['sport']}", f"{talk['dst']}:{talk['dport']}"})
+                found[capture.at, talk["protocol"], ends] = None
+    return [f"{at}: {protocol} between {' and '.join(sorted(ends))}" for at, protocol, ends in found]
 
 
 def _housekeeping(talk: dict[str, Any]) -> bool:
-    if talk["protocol"] not in (ICMPV6, IGMP):
+    if talk["protocol"] not in (HOP_BY_HOP, IGMP, ICMPV6):
         return False
     dst = ip_address(talk["dst"])
     return dst.is_multicast or dst.is_link_local

@@ -58,9 +58,9 @@ class Wire:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Question:
-    """What stays the same for every size."""
+    """What stays the same for every size; only the patience ends, where nobody answers."""
 
     src: Peer
     dst: Peer
@@ -132,6 +132,8 @@ def _once(asked: _Question, protocol: str, size: int, attempt: int) -> tuple[lis
         echoes = _echoes(asked.src, asked.dst, protocol, (nonce, size), COUNT, asked.wait_s)
         if asked.during is not None:
             asked.during(nonce)
+    if not echoes.answered:
+        asked.wait_s = UNANSWERED_WAIT_S
     near, far = captures
     ends = asked.near.address, asked.far.address
     inner = asked.src.address, asked.dst.address
@@ -160,9 +162,12 @@ def _capturing(wires: Sequence[Wire], nonce: str) -> Iterator[list[Capture]]:
             undo.callback(wire.agent.call, "stop_sniff", timeout=SLACK_S, sniff=jobs[-1][1])
         yield captures
         undo.pop_all()
-    captures += at_once(
-        lambda job: Capture(job[0].agent.call("stop_sniff", timeout=SLACK_S, sniff=job[1], nonce=nonce)), jobs
-    )
+
+    def end(job: tuple[Wire, int]) -> Capture:
+        agent = job[0].agent
+        return Capture(str(agent), agent.call("stop_sniff", timeout=SLACK_S, sniff=job[1], nonce=nonce))
+
+    captures += at_once(end, jobs)
 
 
 @dataclass(slots=True)
@@ -182,8 +187,9 @@ def _echoes(src: Peer, dst: Peer, protocol: str, mark: tuple[str, int], count: i
     if protocol == "udp":
         target["port"] = dst.agent.udp_port
     done = _Echoes()
-    for _packet in range(count):
-        args = {"targets": [target], "attempts": 1 if nonce else 2, "wait": wait_s}
+    for packet in range(count):
+        patience = wait_s if done.answered == packet else UNANSWERED_WAIT_S
+        args = {"targets": [target], "attempts": 1 if nonce else 2, "wait": patience}
         result = src.agent.call(f"{protocol}_echo", timeout=2 * wait_s + SLACK_S, **args)["results"][0]
         done.answered += result["outcome"] == "reply"
         if result["outcome"] == "refused":
@@ -230,7 +236,7 @@ def _judge(
         return Outcome.WRONG_OUTER, f"it is in {wrong}, not in {way.wanted}"
     if not right:
         refused = f" ({way.refused})" if way.refused else ""
-        return Outcome.NOTHING_SEEN, f"nothing on {way.capture.interface} carries it{refused}"
+        return Outcome.NOTHING_SEEN, f"nothing on {way.capture.at} carries it{refused}"
     if total != promised:
         pieces = " + ".join(str(carrier) for carrier in right)
         return Outcome.WRONG_SIZE, f"{total} bytes on the wire ({pieces}), not {promised}"

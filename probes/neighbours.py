@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any
 
 from overlab.model import Finding
@@ -51,15 +52,26 @@ class Table:
     promised: Collection[str] = ()
 
     def entries(self) -> list[tuple[str, str]]:
-        """Return what the live rows say: (key, owner)."""
-        found = []
+        """Return what the live rows say of a key: (key, owner)."""
+        truth = {key.lower(): value.lower() for key, value in self.truth.items()}
+        found: list[tuple[str, str]] = []
         for row in self.rows:
             if "mac" in row:
-                owner = row.get("dst") or row.get("ifname") or ""
-                found.append((str(row["mac"]).lower(), str(owner)))
-            elif row.get("lladdr") and not DEAD & set(row.get("state", ())):
-                found.append((str(row["dst"]), str(row["lladdr"]).lower()))
-        return found
+                key, vtep = str(row["mac"]).lower(), str(row.get("dst", "")).lower()
+                # one link address may have two rows: at a bridge's port, and behind that port's VTEP
+                by_port = _is_port(truth.get(key, ""))
+                found += [(key, str(row.get("ifname", "")).lower() if by_port else vtep)]
+            elif not DEAD & set(row.get("state", ())):
+                found.append((str(row.get("dst", "")), str(row.get("lladdr", "")).lower()))
+        return [(key, owner) for key, owner in found if owner]
+
+
+def _is_port(owner: str) -> bool:
+    try:
+        ip_address(owner)
+    except ValueError:
+        return True
+    return False
 
 
 Owner = Callable[[Peer, str], str]
@@ -113,7 +125,9 @@ def _container(
     routes = peer.agent.call("route_get", timeout=LIMIT_S, targets=others)["routes"]
     # the next hop is who has to be known: another container on the link, or a gateway
     hops = {route["dst"]: (route.get("gateway") or route["dst"]) for route in routes}
+    devices = {route.get("dev") for route in routes}
     rows = peer.agent.call("neighbours", timeout=LIMIT_S)["neighbours"]
+    rows = [row for row in rows if row["dev"] in devices]
     known = {row["address"]: row["mac"].lower() for row in rows if row["state"] not in DEAD and row["mac"]}
     wanted = {hop: owner(peer, hop).lower() for hop in {*hops.values(), *promised}}
     stale = [

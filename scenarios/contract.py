@@ -1,144 +1,143 @@
-"""What every overlay must show. A scenario's test file has one class that inherits it:
+"""The contract of every overlay. A scenario's test file has one class that inherits it:
 
     class TestContract(Contract): ...
 
-What the overlay promises (`Promise`) decides what is expected; nothing here knows what it is made of.
+First what the overlay does (`scenarios/questions.py`), then what it costs: every figure is a share of the
+bare underlay, measured in the same run by the same probes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-import pytest
-
 from fixtures import dockercoins as application_of
-from fixtures.browser import see_page
-from fixtures.dockercoins import DockerCoins
+from fixtures.control import PREFIX, BareUnderlay
+from fixtures.dockercoins import DockerCoins, Setting
 from fixtures.lab import Lab
-from fixtures.overlay import Overlay, container_address
-from fixtures.plugin import alone_on_this_machine, one_per_node
+from fixtures.overlay import Overlay
+from fixtures.plugin import alone_on_this_machine
 from fixtures.vantages import Vantages
-from overlab.model import Endpoint, Finding, Phase
-from probes import arp, dockercoins, mtu, reachability, routing
+from overlab.model import Endpoint, Finding, Phase, Verdict
+from probes import compare, dockercoins, goodput, latency
 from probes.client import Peer
-from probes.common import at_once, ordered_pairs
-from reports.files import RunFolder
+from probes.compare import Figure
 from reports.recording import Recorder
+from scenarios.questions import Questions
 
-MEASURED_S = 20.0
-SAMPLES = 5
-OUTSIDE = "outside"
+SLOT_S = 5.0
+SHAPED_MBIT = 200
+# What a slot's time goes to: one stream over a shaped underlay, eight over a bare one, small packets, and
+# the application without its sleeps.
+PARTS = {"goodput": 0.4, "goodput-8": 0.2, "latency": 0.2, "hashes": 0.2}
+FIGURES = {
+    "goodput": Figure("goodput", "mean"),
+    "goodput-8": Figure("goodput-8", "mean"),
+    "latency": Figure("latency"),
+    "hashes": Figure("hashes"),
+    "cpu-per-gbit": Figure("cpu-per-gbit"),
+}
+FAST = Setting(delay=0.0, interval=0.05, prefix="fast-", services=("redis", "rng", "hasher", "worker"))
 
 
-class Contract:
-    """The questions, in the order in which they are asked."""
+class Contract(Questions):
+    """Everything that is asked of an overlay."""
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def peers(cls, vantages: Vantages, endpoints: list[Endpoint]) -> list[Peer]:
-        """One endpoint a node."""
-        return vantages.peers(one_per_node(endpoints))
-
-    def test_underlay_control(self, lab: Lab, vantages: Vantages, record: Recorder) -> None:
-        """Not the overlay under test: the nodes themselves reach each other."""
-        nodes = [vantages.underlay_peer(name) for name in lab.nodes]
-        found = reachability.check(ordered_pairs(nodes), mtu=lab.topology.mtu)
-        _all_ok([record(f, phase=Phase.CONTROL) for f in found], "the harness, not the overlay")
-
-    def test_reachability(self, overlay: Overlay, lab: Lab, peers: list[Peer], record: Recorder) -> None:
-        """Every container reaches every other, small and at the path MTU."""
-        size = overlay.promise.path_mtu(lab.underlay.mtu)
-        _all_ok([record(f) for f in reachability.check(ordered_pairs(peers), mtu=size)])
-
-    def test_outside(
-        self, lab: Lab, overlay: Overlay, peers: list[Peer], vantages: Vantages, record: Recorder
+    def test_costs(
+        self,
+        lab: Lab,
+        overlay: Overlay,
+        peers: list[Peer],
+        application: DockerCoins,
+        vantages: Vantages,
+        record: Recorder,
     ) -> None:
-        """A container on Docker's own bridge is not reached, and reaches in only where that is promised."""
-        node = lab.node(peers[0].agent.vantage.node)
-        node.run(["docker", "run", "-d", "--name", OUTSIDE, "--network=bridge", "overlab/tools"])
-        outside = vantages.peer(Endpoint(OUTSIDE, node.name, container_address(node, OUTSIDE, "bridge")))
+        """Goodput, latency, hashes and CPU as shares of the bare underlay, in one ABBA block of slots."""
+        bare = BareUnderlay(lab.topology, overlay.placement)
+        nodes = [vantages.underlay_peer(peer.agent.vantage.node) for peer in peers[:2]]
+        with (
+            alone_on_this_machine(),
+            paused(lab, application["worker"]),
+            sleepless(lab, bare, vantages, PREFIX) as control_app,
+            sleepless(lab, overlay, vantages, FAST.prefix) as overlay_app,
+        ):
+            run = compare.abba(
+                slot(lab, nodes, control_app),
+                slot(lab, peers, overlay_app),
+                figure=FIGURES["goodput"],
+                seconds=SLOT_S,
+                blocks=1,
+            )
+        found = [compare.judge(run, name, figure=figure) for name, figure in FIGURES.items()]
+        verdicts = [(f, compare.verdict(f)) for f in found]
+        wrong = [f for f, verdict in verdicts if verdict in (Verdict.FAIL, Verdict.INVALID)]
+        for finding, verdict in verdicts:
+            record(finding, phase=Phase.PERF, verdict=verdict)
+        assert not wrong, str(wrong[0])
+
+
+Sleepless = Callable[[float], Finding]
+
+
+@contextmanager
+def paused(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
+    """Let a container stand still."""
+    node = lab.node(endpoint.node)
+    node.run(["docker", "pause", endpoint.container])
+    try:
+        yield
+    finally:
+        node.run(["docker", "unpause", endpoint.container])
+
+
+@contextmanager
+def sleepless(lab: Lab, overlay: Overlay, vantages: Vantages, prefix: str) -> Iterator[Sleepless]:
+    """Run the application without its sleeps; its worker works only while it is being measured."""
+    deployed = application_of.deploy(lab, overlay, replace(FAST, prefix=prefix))
+    worker = vantages.peer(deployed["worker"])
+    where = {name: str(deployed[name].address) for name in application_of.NEEDS["worker"]}
+    node = lab.node(deployed["worker"].node)
+    node.run(["docker", "pause", deployed["worker"].container])
+
+    def measure(seconds: float) -> Finding:
+        node.run(["docker", "unpause", deployed["worker"].container], quiet=True)
         try:
-            inward, outward = [(outside, p) for p in peers[1:]], [(p, outside) for p in peers[1:]]
-            found = reachability.blocked([*outward, *(inward if overlay.promise.closed else [])])
-            if not overlay.promise.closed:
-                found += [_translated(f) for f in reachability.check(inward)]
-            _all_ok([record(f) for f in found])
+            return dockercoins.raw_rate(dockercoins.App(worker.agent, **where), seconds=seconds)
         finally:
-            vantages.drop(outside)
-            node.run(["docker", "rm", "-f", OUTSIDE])
+            node.run(["docker", "pause", deployed["worker"].container], quiet=True)
 
-    def test_arp(
-        self, overlay: Overlay, lab: Lab, endpoints: list[Endpoint], vantages: Vantages, record: Recorder
-    ) -> None:
-        """Each address has exactly one link address, found in the way that is promised; or none, if so."""
-        first, *others = one_per_node(endpoints)
-        proxy = overlay.proxy_mac(lab, first)
-        src, proxies = vantages.peer(first), [proxy] if proxy else []
-
-        def ask(other: Endpoint) -> Finding:
-            return arp.check(src, vantages.peer(other), promised=overlay.promise.link, proxies=proxies)
-
-        _all_ok([record(f) for f in at_once(ask, others)])
-
-    def test_routing(self, overlay: Overlay, peers: list[Peer], record: Recorder) -> None:
-        """The hops are the promised ones, in both directions, and sources arrive unchanged."""
-        for other in peers[1:]:
-            found = routing.check(peers[0], other, hops=overlay.promise.hops)
-            _all_ok([record(f) for f in found])
-
-    def test_mtu(self, overlay: Overlay, lab: Lab, peers: list[Peer], record: Recorder) -> None:
-        """The path MTU is the promised one to the byte, in each direction, with nothing fragmented."""
-        promised = overlay.promise.path_mtu(lab.underlay.mtu)
-        found = mtu.check(peers[0], peers[1], promised=promised)
-        _all_ok([record(f) for f in found])
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def application(cls, lab: Lab, overlay: Overlay, endpoints: list[Endpoint]) -> Iterator[DockerCoins]:
-        """DockerCoins, placed as the paper places it."""
-        deployed = application_of.deploy(lab, overlay)
-        yield deployed
+    try:
+        yield measure
+    finally:
+        vantages.drop(worker)
         application_of.remove(lab, deployed)
 
-    def test_names(
-        self, overlay: Overlay, application: DockerCoins, vantages: Vantages, record: Recorder
-    ) -> None:
-        """The worker finds rng, hasher and redis by name, as the overlay promises names."""
-        worker = vantages.peer(application["worker"])
-        needed = [vantages.peer(application[name]) for name in application_of.NEEDS["worker"]]
-        pairs = [(worker, peer) for peer in needed]
-        _all_ok([record(f) for f in reachability.check(pairs, protocols=[reachability.Protocol.NAME])])
 
-    def test_dockercoins(self, application: DockerCoins, vantages: Vantages, record: Recorder) -> None:
-        """The application lives: its counter grows within bounds, and every coin is one."""
-        worker = vantages.peer(application["worker"])
-        where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
-        reached = dockercoins.App(worker.agent, **where)
-        with alone_on_this_machine():
-            times, finding = dockercoins.service_times(reached, samples=SAMPLES)
-            assert record(finding, phase=Phase.PERF).ok, finding
-            assert times
-            rate = dockercoins.rate(reached, times, seconds=MEASURED_S)
-        _all_ok([record(rate, phase=Phase.PERF), record(dockercoins.wallet(reached))])
+def slot(lab: Lab, ends: list[Peer], application: Sleepless) -> compare.Measure:
+    """Return what measures one slot: every figure once, one after the other, between two peers."""
 
-    def test_page(
-        self, lab: Lab, overlay: Overlay, application: DockerCoins, record: Recorder, run_folder: RunFolder
-    ) -> None:
-        """A browser inside the lab sees the application's graph grow."""
-        viewer = lab.node(application["rng"].node)
-        url = application_of.page_url(lab, overlay, application)
-        finding = see_page(viewer, url, run_folder.evidence / f"webui-{lab.topology.name}.png")
-        assert record(finding).ok, finding
+    def cpu() -> float:
+        return sum(node.cpu_seconds() for node in lab.nodes.values())
 
+    def measure(seconds: float) -> Finding:
+        share = {name: part * seconds for name, part in PARTS.items()}
+        # Unshaped, the machine's own moods are a third of the figure; shaped, bytes on the wire decide it.
+        with lab.underlay.rate(SHAPED_MBIT):
+            one = goodput.measure(ends[0], ends[1], seconds=share["goodput"], cpu=cpu)
+        eight = goodput.measure(ends[0], ends[1], seconds=share["goodput-8"], streams=8)
+        small = latency.measure(ends[0], ends[1], seconds=share["latency"])
+        hashes = application(share["hashes"])
+        wrong = [f for f in (one, eight, small, hashes) if not f.ok]
+        if wrong:
+            return wrong[0]
+        samples = {
+            "goodput": one.evidence["samples"],
+            "cpu-per-gbit": one.evidence["cpu_s_per_gbit"],
+            "goodput-8": eight.evidence["samples"],
+            "latency": [s for s in small.evidence["samples"] if s is not None],
+            "hashes": [hashes.value],
+        }
+        return Finding("slot", "ok", src=str(ends[0]), dst=str(ends[1]), evidence=samples)
 
-def _translated(finding: Finding) -> Finding:
-    """Judge a way in that is promised open: the node's address stands in for the container's own."""
-    came = finding.ok or finding.outcome == reachability.Outcome.WRONG_SOURCE
-    return replace(finding, probe="reachability-open", outcome="ok" if came else finding.outcome)
-
-
-def _all_ok(findings: list[Finding], who: str = "the overlay") -> None:
-    wrong = [str(f) for f in findings if not f.ok]
-    assert findings, "the probe found nothing at all"
-    assert not wrong, f"{who}: {len(wrong)} of {len(findings)}: " + "; ".join(wrong[:3])
+    return measure

@@ -22,12 +22,19 @@ LAST_ANSWERS_S = 1.0
 MOST = 1 << 16
 
 
-def latency(dst: str, port: int, seconds: float = 5.0, rate: float = 100.0, size: int = 64) -> dict[str, Any]:
+def latency(
+    dst: str,
+    port: int,
+    seconds: float = 5.0,
+    rate: float = 100.0,
+    size: int = 64,
+    wait: float = LAST_ANSWERS_S,
+) -> dict[str, Any]:
     """Send `rate` requests a second to the UDP responder there, and return every sample.
 
     Returns samples_us (in the order of sending, None where no answer came), sent, lost, late_us (how much
     later than intended the latest request left), next_hop when nothing came back. `size` is the IP
-    packet's; a request that the kernel refuses counts as lost.
+    packet's; the last answers have `wait` seconds; a request that the kernel refuses counts as lost.
     """
     count = max(1, int(seconds * rate))
     if count > MOST:
@@ -51,7 +58,7 @@ def latency(dst: str, port: int, seconds: float = 5.0, rate: float = 100.0, size
                 sock.sendto(body, (dst, port))
             except OSError:
                 continue
-        end = time.time_ns() + int(LAST_ANSWERS_S * 1e9)
+        end = time.time_ns() + int(wait * 1e9)
         while len(came) < count and time.time_ns() < end:
             _listen(sock, nonce, came, min(end, time.time_ns() + 20_000_000))
     samples = [round((came[i] - due[i]) / 1000, 1) if i in came else None for i in range(count)]

@@ -19,19 +19,19 @@ from typing import Any
 from . import netlink, wire
 
 CONNECT_S = 2.4
-IDLE_S = 3  # no progress for so long: the stream has died
+IDLE_S = 3.0  # no progress for so long: the stream has died
 BUFFER = 1 << 18
-PART_S = 0.5
+MARK_S = 0.05
 TCP_INFO, TOTAL_RETRANS = 11, 100  # linux/tcp.h, tcpi_total_retrans
 
 
 def count(client: socket.socket) -> dict[str, Any]:
     """Receive until the other side ends; return bytes, start and end (s, this host's monotonic clock).
 
-    `marks` are [time, bytes so far] about twice a second. `ended` is false when the stream died.
+    `marks` are [time, bytes so far] about every 50 ms. `ended` is false when the stream died.
     """
     client.settimeout(None)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", IDLE_S, 0))
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(IDLE_S))
     room = bytearray(BUFFER)
     marks: list[list[float]] = []
     total, start, end, ended = 0, 0.0, 0.0, False
@@ -46,16 +46,19 @@ def count(client: socket.socket) -> dict[str, Any]:
         end = time.monotonic()
         total += got
         start = start or end
-        if end - (marks[-1][0] if marks else 0.0) >= PART_S:
+        if end - (marks[-1][0] if marks else 0.0) >= MARK_S:
             marks.append([end, total])
     return {"bytes": total, "start": start, "end": end, "marks": marks, "ended": ended}
 
 
-def goodput(dst: str, port: int, seconds: float = 5.0, streams: int = 1) -> dict[str, Any]:
+def goodput(
+    dst: str, port: int, seconds: float = 5.0, streams: int = 1, idle: float = IDLE_S
+) -> dict[str, Any]:
     """Send to the TCP responder at `dst` on `streams` connections at once, for `seconds`.
 
-    Returns outcome (reply, timeout, refused), stage (connect, transfer), streams (the receiver's count of
-    each), retransmitted (segments, all streams) and next_hop where nothing answers.
+    `idle` seconds without progress end it. Returns outcome (reply, timeout, refused), stage (connect,
+    transfer), streams (the receiver's count of each), retransmitted (segments, all streams), next_hop
+    where nothing answers.
     """
     links: list[socket.socket] = []
     try:
@@ -67,7 +70,7 @@ def goodput(dst: str, port: int, seconds: float = 5.0, streams: int = 1) -> dict
     ready = threading.Barrier(streams)
     try:
         with ThreadPoolExecutor(streams) as pool:
-            counted = list(pool.map(lambda link: _send(link, ready, seconds), links))
+            counted = list(pool.map(lambda link: _send(link, ready, seconds, idle), links))
     except (OSError, ValueError) as wrong:
         return _failed("transfer", dst, wrong)
     finally:
@@ -76,10 +79,10 @@ def goodput(dst: str, port: int, seconds: float = 5.0, streams: int = 1) -> dict
     return {"outcome": "reply", "stage": "transfer", "streams": counted, "retransmitted": again}
 
 
-def _send(link: socket.socket, ready: threading.Barrier, seconds: float) -> dict[str, Any]:
+def _send(link: socket.socket, ready: threading.Barrier, seconds: float, idle: float) -> dict[str, Any]:
     # blocking, with the kernel's own time limit: Python's would make every send a poll and a part
     link.settimeout(None)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", IDLE_S, 0))
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(idle))
     block = memoryview(bytes(BUFFER))
     ready.wait(CONNECT_S)
     link.sendall(wire.STREAM_HEAD.pack(wire.COUNTED, wire.new_nonce(), 0))
@@ -88,13 +91,17 @@ def _send(link: socket.socket, ready: threading.Barrier, seconds: float) -> dict
         if not link.send(block):
             raise ConnectionResetError(errno.ECONNRESET, "nothing was taken")
     link.shutdown(socket.SHUT_WR)
-    link.settimeout(2 * IDLE_S)  # what is in the buffers has to drain first
+    link.settimeout(2 * idle)  # what is in the buffers has to drain first
     with link.makefile("rb") as lines:
         line = lines.readline()
     if not line:
         raise ConnectionResetError(errno.ECONNRESET, "closed without an answer")
     answer: dict[str, Any] = json.loads(line)
     return answer
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
 
 
 def _failed(stage: str, dst: str, wrong: Exception) -> dict[str, Any]:
