@@ -1,9 +1,10 @@
 """How much TCP payload arrives in a second?
 
-Method: one or more streams of the kernel's own sockets for some seconds; the receiver counts bytes from its
-first to its last, all streams together, so that what waits in the sender's buffers is not counted before it
-has arrived. Where the underlay is shaped there is an oracle: rate × (MTU − 52) / bytes on the wire of a
-full segment (IPv4 20 + TCP 20 + time stamps 12).
+Method: one or more streams of the kernel's own sockets for some seconds, counted where they arrive, so that
+what waits in the sender's buffers is not counted before it is there. What counts is the time in which all
+streams run: at the end, a stream that waits for a retransmission leaves the link to nobody. Where the
+underlay is shaped there is an oracle: rate × (MTU − 52) / bytes on the wire of a full segment (IPv4 20 +
+TCP 20 + time stamps 12).
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ def measure(
     value = None
     if outcome is Outcome.OK:
         total = sum(stream["bytes"] for stream in counted)
-        span = max(s["end"] for s in counted) - min(s["start"] for s in counted)
-        value = round(total * 8e-6 / span, 3)
-        evidence |= {"bytes": total, "span_s": span, "samples": parts(counted) or [value]}
+        begin, end = window(counted)
+        value = _rate(counted, begin, end)
+        evidence |= {"bytes": total, "counted_s": round(end - begin, 3), "samples": parts(counted) or [value]}
         evidence["share_of_each"] = [round(stream["bytes"] / total, 4) for stream in counted]
         if cpu is not None:
             evidence["cpu_s_per_gbit"] = [(cpu() - spent) / (total * 8e-9)]
@@ -83,19 +84,31 @@ def measure(
 
 def _judge(answer: dict[str, Any]) -> tuple[Outcome, str]:
     if answer["outcome"] == "reply":
-        dead = sum(not s["ended"] or s["end"] <= s["start"] for s in answer["streams"])
-        return (Outcome.STALLED, f"{dead} streams died") if dead else (Outcome.OK, "")
+        dead = sum(not s["ended"] or not s["marks"] for s in answer["streams"])
+        if dead:
+            return Outcome.STALLED, f"{dead} streams died"
+        begin, end = window(answer["streams"])
+        return (Outcome.OK, "") if end > begin else (Outcome.STALLED, "the streams never ran all at once")
     why = refusal_text(answer["error"]) if "error" in answer else f"no progress; {answer['next_hop']}"
     return (Outcome.UNREACHABLE if answer["stage"] == "connect" else Outcome.STALLED), why
 
 
-def parts(streams: Sequence[dict[str, Any]]) -> list[float]:
-    """Return Mbit/s of every half second in which all streams ran; their mean is that time's figure."""
+def window(streams: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Return the time in which all streams ran, on the receiver's clock."""
     begin = max(stream["marks"][0][0] for stream in streams)
-    end = min(stream["marks"][-1][0] for stream in streams)
+    return begin, min(stream["marks"][-1][0] for stream in streams)
+
+
+def parts(streams: Sequence[dict[str, Any]]) -> list[float]:
+    """Return Mbit/s of every half second in which all streams ran."""
+    begin, end = window(streams)
     moments = [begin + i * PART_S for i in range(int((end - begin) / PART_S) + 1)]
-    totals = [sum(_bytes_at(stream["marks"], moment) for stream in streams) for moment in moments]
-    return [round((high - low) * 8e-6 / PART_S, 3) for low, high in pairwise(totals)]
+    return [_rate(streams, *ends) for ends in pairwise(moments)]
+
+
+def _rate(streams: Sequence[dict[str, Any]], begin: float, end: float) -> float:
+    got = sum(_bytes_at(stream["marks"], end) - _bytes_at(stream["marks"], begin) for stream in streams)
+    return round(got * 8e-6 / (end - begin), 3)
 
 
 def _bytes_at(marks: Sequence[Sequence[float]], at: float) -> float:

@@ -48,9 +48,9 @@ def measure(
 ) -> Finding:
     """Return the median round trip in µs; evidence["samples"] are all of them, in the order of sending.
 
-    `rate` is requests a second, `size` the IP packet's bytes; more than `lost_share` lost is lossy, for
-    then what came back is not what was asked for; lost is what has not come `wait_s` after the end. evidence["percentiles"] are of these samples alone:
-    never average them over several findings.
+    `rate` is requests a second, `size` the IP packet's bytes; lost is what has not come `wait_s` after the
+    last request. More than `lost_share` lost is lossy, for then what came back is not what was asked for.
+    evidence["percentiles"] are of these samples alone: never average them over several findings.
     """
     start = time.monotonic()
     args: dict[str, Any] = {"seconds": seconds, "rate": rate, "size": size, "wait": wait_s}

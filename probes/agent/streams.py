@@ -48,6 +48,8 @@ def count(client: socket.socket) -> dict[str, Any]:
         start = start or end
         if end - (marks[-1][0] if marks else 0.0) >= MARK_S:
             marks.append([end, total])
+    if total and marks[-1][0] != end:
+        marks.append([end, total])
     return {"bytes": total, "start": start, "end": end, "marks": marks, "ended": ended}
 
 

@@ -39,7 +39,7 @@ def underlay(net: Net) -> None:
         net[name].sh(
             f"ip link add vx0 mtu 1450 type vxlan id 42 remote 10.9.0.{other} dstport 4789 dev eth0\n"
             f"ip addr add 10.8.0.{own}/24 dev vx0\n"
-            "ip link set vx0 up"
+            "ip link set vx0 addrgenmode none up"  # without IPv6 of its own, which would be a conversation
         )
     net.start("a", "b")
 
