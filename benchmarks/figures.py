@@ -12,6 +12,9 @@ from benchmarks.grounds import Ground, groups_left, memory_per_node, seconds_of
 from fixtures.providers.namespace import labs
 from fixtures.providers.namespace.labs import NamespaceLab
 from fixtures.vantages import Vantages
+from overlab.model import Finding
+from probes import mtu, reachability
+from probes.common import ordered_pairs
 
 ROUNDS = 50  # short things are done so often in one measurement
 
@@ -35,6 +38,9 @@ LIMITS = {
     "50 bare nodes, everything gone": Limit("s", None),
     "a command by Node.run": Limit("ms", 10.0),
     "an agent's round trip": Limit("ms", 2.0),
+    "5 nodes, all pairs and protocols, healthy": Limit("s", 5.0),
+    "5 nodes, all pairs and protocols, nothing answers": Limit("s", 15.0),
+    "a black hole, named": Limit("s", 2.5),
     "50 hosts of mininet, joined and pinging": Limit("s", None),
     "50 hosts of munet, joined and pinging": Limit("s", None),
 }
@@ -107,6 +113,34 @@ def round_trips(ground: Ground) -> Values:
     return {"a command by Node.run": run / ROUNDS * 1e3, "an agent's round trip": asked / ROUNDS * 1e3}
 
 
+def probes(ground: Ground) -> Values:
+    """Time the whole matrix of five nodes, healthy and cut off, and the naming of a black hole."""
+    with ground.lab(5, engines=True) as lab:
+        vantages = Vantages(lab)
+        try:
+            peers = [vantages.underlay_peer(name) for name in lab.nodes]
+            pairs = ordered_pairs(peers)
+            healthy = seconds_of(lambda: _answered(reachability.check(pairs, mtu=1500), True))
+            with lab.underlay.partition(*lab.nodes.values()):
+                silent = seconds_of(lambda: _answered(reachability.check(pairs, mtu=1500), False))
+            with lab.underlay.port_mtu(lab.node("n2"), 1300):
+                found: list[Finding] = []
+                named = seconds_of(lambda: found.extend(mtu.check(peers[0], peers[1], promised=1500)))
+            assert found[0].outcome == mtu.Outcome.BLACKHOLE, found[0]
+        finally:
+            vantages.forget()
+    return {
+        "5 nodes, all pairs and protocols, healthy": healthy,
+        "5 nodes, all pairs and protocols, nothing answers": silent,
+        "a black hole, named": named,
+    }
+
+
+def _answered(found: list[Finding], wanted: bool) -> None:
+    assert len(found) == 5 * 4 * 3 * 2, f"{len(found)} findings"
+    assert all(f.ok is wanted for f in found), next(str(f) for f in found if f.ok is not wanted)
+
+
 MININET = """
 import time
 from mininet.net import Mininet
@@ -146,6 +180,7 @@ FIGURES: dict[str, tuple[Figure, tuple[str, ...]]] = {
     "50": (lambda g: engines(g, 50), ("50 nodes, engines and images ready",)),
     "bare": (lambda g: bare(g, 50), ("50 bare nodes, joined and pinging",)),
     "calls": (round_trips, ("a command by Node.run",)),
+    "probes": (probes, ("5 nodes, all pairs and protocols, healthy",)),
     "mininet": (lambda g: mininet(g, 50), ("50 hosts of mininet, joined and pinging",)),
     "munet": (lambda g: munet(g, 50), ("50 hosts of munet, joined and pinging",)),
 }

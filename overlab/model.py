@@ -123,6 +123,20 @@ class Promise:
     publishes: bool = True
 
 
+# What is promised where nothing is put around a packet and nothing stands in its way.
+BARE = Promise(
+    link=LinkMode.L2,
+    interface_mtu=lambda underlay: underlay,
+    path_mtu=lambda underlay: underlay,
+    wire_bytes=lambda inner, underlay: inner,
+    outer=None,
+    encrypted=False,
+    hops=0,
+    naming=Naming.HOSTS_FILE,
+    closed=False,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A container that the overlay joins: its name on its node, and its overlay address."""

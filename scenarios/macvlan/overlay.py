@@ -17,12 +17,13 @@ its own containers cannot reach each other, which is how the kernel's macvlan wo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import Overlay, container_address
-from overlab.model import LinkMode, Naming, NodeSpec, Promise, Topology
+from overlab.model import BARE, NodeSpec, Topology
 
 NETWORK = IPv4Network("192.168.10.0/24")
 NAME = "lan"
@@ -41,18 +42,8 @@ class Macvlan(Overlay):
         network=NETWORK,
         layers=("scenarios",),
     )
-    promise = Promise(
-        link=LinkMode.L2,
-        interface_mtu=lambda underlay: underlay,
-        path_mtu=lambda underlay: underlay,
-        wire_bytes=lambda inner, underlay: inner,
-        outer=None,
-        encrypted=False,
-        hops=0,
-        naming=Naming.HOSTS_FILE,
-        closed=False,  # the engine translates its own bridge to the node, and the node is on the underlay
-        publishes=False,
-    )
+    # Open: the engine translates its own bridge to the node, and the node is on the underlay.
+    promise = replace(BARE, publishes=False)
     placement: Mapping[str, str] = {
         "rng": "node1",
         "worker": "node1",

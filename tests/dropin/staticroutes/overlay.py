@@ -11,6 +11,7 @@ Not one of the papers' overlays: it is dropped in by a test, to show that a scen
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from pydantic import Field
@@ -19,7 +20,7 @@ from fixtures import overlay as base
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import container_address
-from overlab.model import LinkMode, Naming, NodeSpec, Promise, Topology
+from overlab.model import BARE, LinkMode, NodeSpec, Topology
 
 SUBNETS = {"alpha": "10.61.1.0/24", "beta": "10.61.2.0/24"}
 NAME = "plain"
@@ -42,17 +43,7 @@ class StaticRoutes(base.Overlay):
         layers=("scenarios", "scenarios/staticroutes"),
         images=("scenarios/staticroutes/images/greeter",),
     )
-    promise = Promise(
-        link=LinkMode.L3_ONLY,
-        interface_mtu=lambda underlay: underlay,
-        path_mtu=lambda underlay: underlay,
-        wire_bytes=lambda inner, underlay: inner,
-        outer=None,
-        encrypted=False,
-        hops=2,
-        naming=Naming.HOSTS_FILE,
-        closed=False,
-    )
+    promise = replace(BARE, link=LinkMode.L3_ONLY, hops=2)
     placement: Mapping[str, str] = {
         "rng": "alpha",
         "worker": "alpha",
