@@ -86,10 +86,12 @@ class Questions:
             found = routing.check(peers[0], other, hops=overlay.promise.hops)
             _all_ok([record(f) for f in found])
 
-    def test_mtu(self, overlay: Overlay, lab: Lab, peers: list[Peer], record: Recorder) -> None:
+    def test_mtu(
+        self, overlay: Overlay, lab: Lab, peers: list[Peer], vantages: Vantages, record: Recorder
+    ) -> None:
         """The path MTU is the promised one to the byte, in each direction, with nothing fragmented."""
         promised = overlay.promise.path_mtu(lab.underlay.mtu)
-        found = mtu.check(peers[0], peers[1], promised=promised)
+        found = mtu.check(peers[0], peers[1], promised=promised, counters=vantages.fragments)
         _all_ok([record(f) for f in found])
 
     def test_encapsulation(

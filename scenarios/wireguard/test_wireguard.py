@@ -262,6 +262,33 @@ class TestMutations:
             forget_neighbours(lab.node(src.node), src.container)
         healthy(lab, vantages, src, dst, "the mutation was not healed")
 
+    @pytest.mark.parametrize(
+        ("cut", "outcome"),
+        [("node_mtu", mtu.Outcome.SILENT_FRAGMENTATION), ("port_mtu", mtu.Outcome.BLACKHOLE)],
+        ids=["interface", "port"],
+    )
+    def test_underlay_is_cut(
+        self,
+        cut: str,
+        outcome: mtu.Outcome,
+        lab: Lab,
+        endpoints: list[Endpoint],
+        vantages: Vantages,
+        record: Recorder,
+    ) -> None:
+        """An MTU of 1400 under the tunnel: the node's own interface fragments, a port on the way swallows."""
+        src, dst = (vantages.peer(e) for e in one_per_node(endpoints)[:2])
+        with getattr(lab.underlay, cut)(lab.node(dst.agent.vantage.node), 1400):
+            for found in mtu.check(src, dst, promised=1420, counters=vantages.fragments):
+                # The port swallows what goes to its node; the interface fragments what leaves it.
+                hit = found.dst if cut == "port_mtu" else found.src
+                if hit == str(dst):
+                    verdict = Verdict.PASS if found.outcome == outcome else Verdict.FAIL
+                    record(found, phase=Phase.FAULT, verdict=verdict)
+                    assert found.outcome == outcome, found
+        healed = mtu.check(src, dst, promised=1420, counters=vantages.fragments)
+        assert all(f.ok for f in healed), healed
+
     def test_container_outside(
         self, lab: Lab, vantages: Vantages, endpoints: list[Endpoint], record: Recorder
     ) -> None:
