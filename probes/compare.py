@@ -16,9 +16,9 @@ from enum import StrEnum
 from typing import Any
 
 from overlab.model import Finding, Verdict
-from reports.statistics import LIMIT, SEED, Centre, Pair, Share, share
 
 from .common import elapsed_ms
+from .statistics import LIMIT, SEED, Centre, Pair, Share, share
 
 SECONDS = 5.0
 BLOCKS = 1

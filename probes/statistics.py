@@ -22,6 +22,7 @@ LEVEL = 0.95
 LIMIT = 0.03
 SEED = 20240229
 LEAST_PAIRS = 2
+LEAST_SINGLES = 6  # of slots with one sample: two ratios that happen to be close prove nothing
 
 Samples = Sequence[float]
 Centre = Literal["median", "mean"]
@@ -37,6 +38,7 @@ class Share:
     low: float
     high: float
     pairs: int
+    least: int = LEAST_PAIRS
 
     @property
     def half_width(self) -> float:
@@ -44,8 +46,8 @@ class Share:
         return (self.high - self.low) / 2 / self.value
 
     def resolved(self, limit: float = LIMIT) -> bool:
-        """True when the half-width is at most `limit`, of at least two pairs."""
-        return self.pairs >= LEAST_PAIRS and self.half_width <= limit
+        """True when the half-width is at most `limit`, of at least `least` pairs."""
+        return self.pairs >= self.least and self.half_width <= limit
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -76,7 +78,9 @@ def share(
     medians = np.median(np.take_along_axis(rows, chosen, axis=0), axis=0)
     tail = (1 - LEVEL) / 2 * 100
     low, high = np.percentile(medians, [tail, 100 - tail])
-    return Share(float(np.median(ratios)), float(low), float(high), len(pairs))
+    single = any(len(slot) == 1 for pair in pairs for slot in pair)
+    least = LEAST_SINGLES if single else LEAST_PAIRS
+    return Share(float(np.median(ratios)), float(low), float(high), len(pairs), least)
 
 
 def _drawn(samples: Samples, dice: np.random.Generator, resamples: int, centre: Centre) -> Floats:
