@@ -9,8 +9,10 @@ bare underlay, measured in the same run by the same probes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from fixtures import dockercoins as application_of
 from fixtures.control import PREFIX, BareUnderlay
@@ -59,8 +61,7 @@ class Contract(Questions):
         with (
             alone_on_this_machine(),
             paused(lab, application["worker"]),
-            sleepless(lab, bare, vantages, PREFIX) as control_app,
-            sleepless(lab, overlay, vantages, FAST.prefix) as overlay_app,
+            sleepless(lab, (bare, overlay), vantages) as (control_app, overlay_app),
         ):
             run = compare.abba(
                 slot(lab, nodes, control_app),
@@ -92,26 +93,47 @@ def paused(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
 
 
 @contextmanager
-def sleepless(lab: Lab, overlay: Overlay, vantages: Vantages, prefix: str) -> Iterator[Sleepless]:
-    """Run the application without its sleeps; its worker works only while it is being measured."""
-    deployed = application_of.deploy(lab, overlay, replace(FAST, prefix=prefix))
-    worker = vantages.peer(deployed["worker"])
-    where = {name: str(deployed[name].address) for name in application_of.NEEDS["worker"]}
-    node = lab.node(deployed["worker"].node)
-    node.run(["docker", "pause", deployed["worker"].container])
+def sleepless(
+    lab: Lab, overlays: tuple[Overlay, Overlay], vantages: Vantages
+) -> Iterator[tuple[Sleepless, Sleepless]]:
+    """Run the application without its sleeps on the control and on the overlay, side by side.
+
+    A worker works only while it is being measured.
+    """
+    settings = (replace(FAST, prefix=PREFIX), FAST)
+    with ThreadPoolExecutor(2) as pool:
+        deployed = list(pool.map(partial(application_of.deploy, lab), overlays, settings))
+        workers = list(pool.map(lambda app: _standing(lab, vantages, app), deployed))
+    control, overlay = (_measured(lab, app, peer) for app, peer in zip(deployed, workers, strict=True))
+    try:
+        yield control, overlay
+    finally:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(vantages.drop, workers))
+            list(pool.map(partial(application_of.remove, lab), deployed))
+
+
+def _standing(lab: Lab, vantages: Vantages, application: DockerCoins) -> Peer:
+    """Return the worker as a peer, its agent warm, and let the worker itself stand still."""
+    worker = application["worker"]
+    peer = vantages.peer(worker)
+    lab.node(worker.node).run(["docker", "pause", worker.container])
+    return peer
+
+
+def _measured(lab: Lab, application: DockerCoins, worker: Peer) -> Sleepless:
+    endpoint = application["worker"]
+    node = lab.node(endpoint.node)
+    where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
 
     def measure(seconds: float) -> Finding:
-        node.run(["docker", "unpause", deployed["worker"].container], quiet=True)
+        node.run(["docker", "unpause", endpoint.container], quiet=True)
         try:
             return dockercoins.raw_rate(dockercoins.App(worker.agent, **where), seconds=seconds)
         finally:
-            node.run(["docker", "pause", deployed["worker"].container], quiet=True)
+            node.run(["docker", "pause", endpoint.container], quiet=True)
 
-    try:
-        yield measure
-    finally:
-        vantages.drop(worker)
-        application_of.remove(lab, deployed)
+    return measure
 
 
 def slot(lab: Lab, ends: list[Peer], application: Sleepless) -> compare.Measure:

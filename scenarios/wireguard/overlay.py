@@ -19,6 +19,7 @@ The three are taken away one by one in the tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
@@ -28,6 +29,7 @@ from fixtures import overlay as base
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import container_address
+from fixtures.waiting import NotYet, limit, wait_for
 from overlab.errors import UsageError
 from overlab.model import Endpoint, Flow, LinkMode, Naming, NodeSpec, Promise, Secret, Topology
 from scenarios.wireguard import steps
@@ -117,6 +119,22 @@ class WireGuardBridge(base.Overlay):
             self._bridge(node, subnet_of(spec))
 
         lab.each(build)
+        self._shake_hands(lab)
+
+    def _shake_hands(self, lab: Lab) -> None:
+        """Let the first of each pair speak: two that begin at once may each wait 5 s to begin again."""
+        for number, spec in enumerate(self.topology.nodes):
+            for peer in self.topology.nodes[number + 1 :]:
+                lab.node(spec.name).run(["bash", "-c", f"echo >/dev/udp/{subnet_of(peer)[1]}/9"])
+
+        def shaken(node: Node) -> None:
+            shown = node.run(["wg", "show", "wg0", "latest-handshakes"], quiet=True).out
+            silent = [line for line in shown.splitlines() if line.endswith("\t0")]
+            if silent:
+                raise NotYet(f"{len(silent)} peers of {node} without a handshake")
+
+        for node in lab.nodes.values():
+            wait_for(f"the handshakes of {node}", partial(shaken, node), within=limit("overlay"))
 
     def _key(self, lab: Lab, node: Node) -> Secret:
         made = node.run(["wg", "genkey"], quiet=True).out.strip()
