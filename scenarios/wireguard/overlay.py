@@ -199,7 +199,10 @@ class WireGuardBridge(base.Overlay):
                 for n in range(SERFS[node.name])
             ]
 
-        return [endpoint for started in lab.each(start).values() for endpoint in started]
+        # The agent that all others join must be there first: they try again only after 30 s.
+        known = start(lab.node("barge1"))
+        started = lab.each(lambda node: known if node.name == "barge1" else start(node))
+        return [endpoint for endpoints in started.values() for endpoint in endpoints]
 
     def variant(self, kernel_has: Callable[[str], bool]) -> dict[str, str]:
         """Name what carries the packets: the kernel's WireGuard, or wireguard-go."""
