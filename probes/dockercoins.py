@@ -33,6 +33,7 @@ ONE_WORKER = 3.34
 RNG_LIMIT = 10.0
 SHARE = 0.85
 FLUSH_S = 1.4  # a worker adds after the first unit of work that ends a second later
+PATIENCE_S = 10.0  # three of a worker's own time-outs: what a thawed one may need to work again
 SLACK_S = 30.0
 
 
@@ -97,8 +98,11 @@ def rate(app: App, times: ServiceTimes, *, seconds: float = 30.0, workers: int =
 
 
 def raw_rate(app: App, *, seconds: float = 30.0) -> Finding:
-    """Measure hashes a second with the sleeps off: a figure to compare, judged only for life."""
-    return _rate(app, "raw-rate", seconds, None, {})
+    """Measure hashes a second with the sleeps off: a figure to compare, judged only for life.
+
+    The time begins when the counter moves, so a worker may be thawed just before.
+    """
+    return _rate(app, "raw-rate", seconds, None, {}, patience=PATIENCE_S)
 
 
 def wallet(app: App) -> Finding:
@@ -147,11 +151,19 @@ def edge_rate(edges: list[list[float]], workers: int = 1) -> EdgeRate | None:
 
 
 def _rate(
-    app: App, name: str, seconds: float, bounds: tuple[float, float] | None, evidence: dict[str, Any]
+    app: App,
+    name: str,
+    seconds: float,
+    bounds: tuple[float, float] | None,
+    evidence: dict[str, Any],
+    patience: float = 0.0,
 ) -> Finding:
     start = time.monotonic()
+    limit = seconds + patience + SLACK_S
     try:
-        answer = app.agent.call("coin_edges", timeout=seconds + SLACK_S, redis=app.redis, seconds=seconds)
+        answer = app.agent.call(
+            "coin_edges", timeout=limit, redis=app.redis, seconds=seconds, patience=patience
+        )
     except OperationError as wrong:
         return _finding(app, name, Outcome.NO_ANSWER, start, reason=wrong.what)
     value = edge_rate(answer["edges"], evidence.get("workers", 1))

@@ -54,18 +54,26 @@ class Redis:
         raise ValueError(f"redis: {rest.decode(errors='replace')}")
 
 
-def coin_edges(redis: str, seconds: float, hz: float = 20.0, key: str = "hashes") -> dict[str, Any]:
+def coin_edges(
+    redis: str, seconds: float, hz: float = 20.0, key: str = "hashes", patience: float = 0.0
+) -> dict[str, Any]:
     """Poll the counter on a fixed schedule; return its edges: [not before, not after, new value].
 
     Times are seconds since the start, of the last poll with the old value and the first with the new.
+    With `patience` the start waits for the counter to move, at most so many seconds: a worker that was
+    frozen in the middle of a request first gets over that request's end.
     Also returned: first and last value, polls, late (polls more than one period behind schedule).
     """
     edges: list[list[float]] = []
+    nap = threading.Event()
     with Redis(redis) as server:
-        start = time.monotonic()
         first = value = _count(server.ask("GET", key))
+        impatient = time.monotonic() + patience
+        while value == first and time.monotonic() < impatient:
+            nap.wait(1 / hz)
+            value = _count(server.ask("GET", key))
+        start, first = time.monotonic(), value
         before, polls, late = 0.0, 1, 0
-        nap = threading.Event()
         while polls / hz <= seconds:
             nap.wait(max(0.0, start + polls / hz - time.monotonic()))
             seen, now = _count(server.ask("GET", key)), time.monotonic() - start

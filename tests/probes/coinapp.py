@@ -1,7 +1,8 @@
 """DockerCoins in one process, on real sockets: redis (what is used of it), rng, hasher and workers.
 
 Usage: coinapp.py WORKERS SLEEP [FAULT]. Faults: double (each unit of work counts twice), slow (a worker
-dawdles), fall (the counter is set back), stall (nobody works), badcoin, badhash, deaf (redis never answers).
+dawdles), fall (the counter is set back), stall (nobody works), late (nobody works
+for 3 s), badcoin, badhash, deaf (redis never answers).
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def unit() -> None:
 
 def work() -> None:
     global counter
+    time.sleep(3.0 * (FAULT == "late"))
     done, since = 0, time.monotonic()
     while True:
         unit()

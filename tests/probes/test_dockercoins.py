@@ -88,6 +88,13 @@ def test_no_sleeps(net: Net) -> None:
     assert (found.value or 0) > 20  # type: ignore[operator]
 
 
+def test_a_worker_that_was_just_thawed(net: Net) -> None:
+    """Symptom: a worker, frozen within a request, gets over that first; its slot counts as a stall."""
+    found = dockercoins.raw_rate(app(net, 1, 0.0, "late"), seconds=1.7)
+    assert found.ok, found
+    assert found.evidence["first"] > 0, "the time began before the counter moved"
+
+
 def test_a_hasher_that_errs(net: Net) -> None:
     times, finding = dockercoins.service_times(app(net, 1, 0.0, "badhash"), samples=1)
     assert times is None
