@@ -35,6 +35,11 @@ from tests.provider.grounds import small
 print("building", flush=True)
 setup.prepare(Cache(Path(sys.argv[1])), small("n1", token=sys.argv[2]), Progress())
 """
+QUIET = """
+import subprocess, sys
+from fixtures.store.rootfs import OWN
+subprocess.run([*OWN, "sh", "-c", "echo building; sleep 300; :", sys.argv[1]])
+"""
 
 
 @pytest.fixture
@@ -82,3 +87,18 @@ def test_set_up_is_killed(cache: Cache) -> None:
         )
     finally:
         lab.down()
+
+
+def test_a_quiet_step_is_killed(cache: Cache) -> None:
+    """Symptom: a step that writes nothing, and so never meets its broken pipe, works on for minutes."""
+    token = cache.root.name
+    before = census(token, cache)
+    command = [sys.executable, "-c", QUIET, token]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"building\n"
+        during = census(token, cache)
+        assert any("(sh)" in process for process in during.processes), f"not the thing under test: {during}"
+        child.send_signal(signal.SIGKILL)
+        child.wait(limit("down"))
+    nothing_left(token, cache, before, during)
