@@ -162,7 +162,7 @@ def judge(
         "× control",
         src=second.src,
         dst=second.dst,
-        reason="" if resolved else f"{found}: half-width {found.half_width:.1%} of it, above {limit:.1%}",
+        reason=found.doubt(limit),
         evidence=_evidence(found, same, run, figure) | {"limit": limit, "seed": seed},
         duration_ms=run.duration_ms,
     )

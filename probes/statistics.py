@@ -49,6 +49,14 @@ class Share:
         """True when the half-width is at most `limit`, of at least `least` pairs."""
         return self.pairs >= self.least and self.half_width <= limit
 
+    def doubt(self, limit: float = LIMIT) -> str:
+        """Say why the share is not resolved; "" when it is."""
+        if self.half_width > limit:
+            return f"{self}: half-width {self.half_width:.1%} of it, above {limit:.1%}"
+        if self.pairs < self.least:
+            return f"{self}: {self.pairs} pairs, and it takes {self.least} of single samples"
+        return ""
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 

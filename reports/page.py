@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from overlab.model import Verdict
 from reports.complaints import Complaint, complaints
 from reports.drawing import Drawing, drawing
+from reports.plots import bar, plots
 from reports.progress import shown
 from reports.rows import SYMBOLS, Row, columns, rows
 from reports.schema import Result
@@ -63,6 +64,8 @@ def page(results: Sequence[Result], found: Sequence[Transcript], run_id: str, ba
         words=WORDS,
         symbols=SYMBOLS,
         most=MOST_LINES,
+        bar=bar,
+        plots=plots,
         last=results[-1] if results else None,
         first=results[0] if results else None,
     )

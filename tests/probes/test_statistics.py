@@ -27,8 +27,10 @@ def test_one_pair_is_never_resolved() -> None:
 
 def test_single_samples_need_more_pairs() -> None:
     """Symptom: two ratios that happen to be close are shown as a figure, and the next run shows another."""
-    assert not share([([1.0], [1.0])] * 5).resolved()
-    assert share([([1.0], [1.0])] * 6).resolved()
+    few, enough = (share([([1.0], [1.0])] * pairs) for pairs in (5, 6))
+    assert (few.resolved(), enough.resolved()) == (False, True)
+    assert "5 pairs, and it takes 6" in few.doubt()
+    assert enough.doubt() == ""
 
 
 def test_two_pairs_that_disagree_are_not_resolved_by_many_samples() -> None:
