@@ -131,6 +131,11 @@ class Row:
         """The line that knows most of the row: its last, as versions are known only with the lab up."""
         return self.lines[-1]
 
+    @property
+    def was_skipped(self) -> bool:
+        """True when nothing of it was run."""
+        return all(line.verdict is Verdict.SKIP for line in self.lines)
+
     def count(self, verdict: Verdict) -> int:
         """Return how many lines have a verdict."""
         return sum(line.verdict is verdict for line in self.lines)
@@ -153,12 +158,26 @@ def rows(results: Iterable[Result]) -> list[Row]:
     return [Row(key, _cells(grouped[key], asked), tuple(grouped[key])) for key in sorted(grouped)]
 
 
-def columns(found: Iterable[Row]) -> list[str]:
-    """Return the columns of the matrix: set-up, control, probes in the order first met, faults, tests."""
-    names = dict.fromkeys(name for row in found for name in row.cells)
+def columns(found: Sequence[Row]) -> list[str]:
+    """Return the columns of the matrix: set-up, control, probes in the order first met, faults, tests.
+
+    What only one of several scenarios asks compares nothing: it stands in that scenario's own part.
+    """
+    askers: dict[str, set[str]] = {}
+    for row in found:
+        for name in row.cells:
+            askers.setdefault(name, set()).add(row.key.scenario)
+    several = len({row.key.scenario for row in found if not row.was_skipped}) > 1
     counted = [*COUNTED, TESTS]
-    probes = [name for name in names if name not in counted]
-    return [name for name in [*counted[:2], *probes, *counted[2:]] if name in names]
+    probes = [n for n in askers if n not in counted and (len(askers[n]) > 1 or not several)]
+    return [name for name in [*counted[:2], *probes, *counted[2:]] if name in askers]
+
+
+def particular(found: Sequence[Row]) -> list[tuple[Row, list[Cell]]]:
+    """Return the rows that have cells beside the matrix's columns, with these cells."""
+    shared = set(columns(found))
+    beside = [(row, [cell for name, cell in row.cells.items() if name not in shared]) for row in found]
+    return [(row, cells) for row, cells in beside if cells]
 
 
 def _cells(lines: Sequence[Result], asked: set[str]) -> dict[str, Cell]:

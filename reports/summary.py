@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from overlab.model import Verdict
 from reports.complaints import complaints
-from reports.rows import SYMBOLS, Cell, Row, columns, rows
+from reports.rows import SYMBOLS, Cell, Row, columns, particular, rows
 from reports.schema import Result
 from reports.table import WORDS
 
@@ -21,6 +21,10 @@ def summary(results: Sequence[Result], run_id: str) -> str:
     parts = [f"# Overlay networks: run {run_id}", "", f"{len(results)} results: {told or 'none'}.", ""]
     if found:
         parts += [*_matrix(found), ""]
+    for row, cells in particular(found):
+        parts += [f"## Asked of {_text(row.key.scenario)} alone", "", "| | measured |", "|---|---|"]
+        parts += [f"| {_text(cell.probe)} | {_cell(cell)} |" for cell in cells]
+        parts.append("")
     open_ends = complaints(found)
     if open_ends:
         parts += ["## Not passed", ""]

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from overlab.model import Verdict
 from reports.complaints import Complaint, complaints
-from reports.rows import SYMBOLS, Cell, Row, columns, rows
+from reports.rows import SYMBOLS, Cell, Row, columns, particular, rows
 from reports.schema import Result
 
 STYLES = {
@@ -66,6 +66,9 @@ def render(results: Sequence[Result], *, width: int = 100, colour: bool = False,
     label = min(34, max(len(part) for row in found for part in _label(row)) + GAP) if found else 0
     for band in _bands(columns(found), found, width - label):
         console.print(_table(found, band, label, colour))
+        console.print()
+    for row, cells in particular(found):
+        console.print(_beside(row, cells), overflow="fold")
         console.print()
     for complaint in complaints(found):
         console.print(_told(complaint), soft_wrap=True)
@@ -136,6 +139,20 @@ def _styled(cell: Cell | None) -> Text:
         return Text("")
     value, paper = _cell(cell)
     return Text.assemble((value, STYLES[cell.verdict]), *([("\n" + paper, "dim")] if paper else []))
+
+
+def _beside(row: Row, cells: Sequence[Cell]) -> Text:
+    """Return what only this row's scenario asks: name, value, and the paper's value where it is another."""
+    text = Text.assemble((row.key.scenario, "bold"), " alone: ")
+    told = []
+    for cell in cells:
+        value, paper = _cell(cell)
+        same = cell.paper is not None and cell.paper_text in cell.measured.split(", ")
+        other = f" ({'as the paper' if same else paper})" if paper else ""
+        sign, _, rest = value.partition(" ")
+        words = " ".join(part for part in (cell.probe, rest, cell.unit if rest else "") if part)
+        told.append(Text.assemble((sign, STYLES[cell.verdict]), f" {words}", (other, "dim")))
+    return text + Text("; ").join(told)
 
 
 def _told(complaint: Complaint) -> Text:

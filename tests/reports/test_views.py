@@ -9,7 +9,7 @@ from overlab.model import Phase, Secret, Verdict
 from reports.complaints import complaints
 from reports.evidence import LONGEST_TEXT, evidence_of, jsonable
 from reports.progress import number, plain_line
-from reports.rows import Cell, columns, rows
+from reports.rows import Cell, columns, particular, rows
 from reports.schema import PaperKind, Result
 from reports.summary import summary
 from reports.table import render
@@ -120,6 +120,18 @@ def test_all_columns_are_there_however_narrow_the_terminal() -> None:
             assert name in text
 
 
+def test_what_one_scenario_asks_stands_apart_from_the_matrix() -> None:
+    """Symptom: with ten scenarios the matrix has a hundred columns, and most of its cells are empty."""
+    alone = [line for line in a_night() if line.scenario == "wireguard"]
+    assert "encapsulation" in columns(rows(alone))  # nothing to compare with: all of it is the matrix
+    found = rows(a_night())
+    assert "encapsulation" not in columns(found)
+    beside = {row.key.scenario: [cell.probe for cell in cells] for row, cells in particular(found)}
+    assert "encapsulation" in beside["wireguard"]
+    assert set(columns(found)).isdisjoint(name for names in beside.values() for name in names)
+    assert "wireguard alone: " in render(a_night())
+
+
 def test_details_are_one_line_each_with_reason_and_remedy() -> None:
     lines = render(a_night(), width=100).splitlines()
     (found,) = [line for line in lines if line.startswith("✘ swarm")]
@@ -154,7 +166,7 @@ def test_the_summary_has_the_matrix_and_what_is_not_passed() -> None:
     assert "promised 1420" in text
     assert "*Remedy: give it 1500 bytes*" in text
     assert "<script>" not in text
-    table = [line for line in text.splitlines() if line.startswith("|")]
+    table = [line for line in text.split("##")[0].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
 
 
