@@ -12,7 +12,7 @@ import click
 from overlab.errors import OverlabError, UsageError
 
 # What we make in the cache folder; anything else there is somebody's, and stays.
-OURS = ("rootfs", "images", "labs", "apt", "layer-*", "*.lock")
+OURS = ("rootfs", "images", "labs", "apt", "go", "wheels", "archives", "vm", "layer-*", "*.lock")
 
 
 @click.command()

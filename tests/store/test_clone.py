@@ -134,3 +134,17 @@ def test_siblings_do_not_share_what_they_write(lab: Lab) -> None:
     sibling.run(["docker", "tag", "overlab/debian", "only-here"])
     assert "only-here:latest" in images(sibling)
     assert "only-here:latest" not in images(lab.node("vandal"))
+
+
+def test_an_image_that_nothing_stands_upon_can_be_read_out(lab: Lab) -> None:
+    """Symptom: `docker push` of an image ends with 'invalid argument', until a container of it has run."""
+    saved = lab.node("sibling").sh("docker save overlab/hasher | wc -c")
+    assert (int(saved.out) > 10_000_000, saved.err) == (True, "")
+
+
+def test_an_engine_starts_without_images_that_were_removed(lab: Lab) -> None:
+    """Symptom: a node does not boot any more after `docker rmi`: the place of a layer does not exist."""
+    node = lab.node("vandal")
+    assert images(node) == set(), "not the thing under test: nothing was removed"
+    node.reboot()
+    assert images(node) == set()

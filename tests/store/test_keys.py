@@ -53,6 +53,17 @@ def test_keys_know_their_parts() -> None:
     assert key_of("a", "b") == key_of("a", "b")
 
 
+def test_a_layer_may_come_from_another_release(tmp_path: Path) -> None:
+    """Symptom: a scenario wants an older engine, and gets the layer that has the newer one."""
+    write(tmp_path, "needs.toml", '[releases]\nbullseye = ["docker.io"]\n')
+    ((suite, packages),) = read_needs(tmp_path).releases.items()
+    below = rootfs.node_layer("20.10")
+    older, same = rootfs.layer("x", packages, below, suite), rootfs.layer("x", packages, below)
+    assert (older.suite, same.suite) == ("bullseye", "bookworm")
+    assert older.name != same.name
+    assert older.stack[1:] == below.stack
+
+
 def test_a_layers_name_changes_with_what_is_in_it() -> None:
     """Symptom: a package is added to needs.toml, and the node has not got it."""
     below = rootfs.node_layer("20.10")
