@@ -33,5 +33,11 @@ class CannotStartError(OverlabError):
     status = CANNOT_START
 
 
+class NotHereError(OverlabError):
+    """What was asked cannot be done on machines of this kind: a test that asks is skipped by name."""
+
+    status = CANNOT_START
+
+
 class NotReadyError(OverlabError):
     """A wait ended: says what was awaited and what was last seen."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Topology:
     `layers` name the package lists (folders with a `needs.toml`) whose packages every node has;
     `images` name the folders of container images that every engine holds. Both are paths relative
     to the checkout. `mtu` is the underlay's, in bytes; `engine` is a Docker Engine line ("20.10").
+    `shared` is where every node has the lab's one shared folder ("" has none). `wire` is how VMs are joined:
+    by a network of their own, or as members of the host's ("bridged", for what needs that of real adapters).
     """
 
     name: str
@@ -66,6 +68,8 @@ class Topology:
     layers: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    shared: str = ""
+    wire: Literal["private", "bridged"] = "private"
 
     def node(self, name: str) -> NodeSpec:
         """Return the node called `name`; KeyError names the ones there are."""
@@ -108,6 +112,7 @@ class Promise:
     `closed` says that a container of the engine's own bridge, which is not on the overlay, cannot reach
     in; `publishes` that a published port leads in from the node.
     `hops` is the number of routers that lower the TTL between two containers on different nodes.
+    `relay` is the node that every packet goes through, where two containers' nodes do not speak directly.
     """
 
     link: LinkMode
@@ -121,6 +126,7 @@ class Promise:
     control: tuple[Flow, ...] = ()
     closed: bool = True
     publishes: bool = True
+    relay: IPv4Address | None = None
 
 
 # What is promised where nothing is put around a packet and nothing stands in its way.
@@ -139,11 +145,26 @@ BARE = Promise(
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A container that the overlay joins: its name on its node, and its overlay address."""
+    """A container that the overlay joins: its name on its node, and its overlay address.
+
+    `workload` is the container with the service's own process, where another one (a sidecar) has the
+    network.
+    """
 
     container: str
     node: str
     address: IPv4Address
+    workload: str = ""
+
+    @property
+    def process(self) -> str:
+        """The container whose processes are the service's own."""
+        return self.workload or self.container
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """All containers of the endpoint, in the order in which they start."""
+        return (self.container, self.workload) if self.workload else (self.container,)
 
     def __str__(self) -> str:
         return f"{self.node}/{self.container}"

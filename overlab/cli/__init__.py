@@ -23,6 +23,7 @@ from overlab.cli.nodes import exec_, logs, sh
 from overlab.cli.options import options
 from overlab.cli.report import report
 from overlab.cli.running import pytest_
+from overlab.cli.vmbox import vm_box
 from overlab.errors import FAILED, USAGE, OverlabError
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
@@ -41,7 +42,7 @@ def cli() -> None:
 
 for verb in (matrix, test, pytest_, up, status, ps, down, sh, exec_, logs, capture, forward, fault):
     cli.add_command(verb)
-for verb in (doctor, options, report, clean):
+for verb in (doctor, options, report, vm_box, clean):
     cli.add_command(verb)
 
 

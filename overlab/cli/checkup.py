@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from fixtures.providers.namespace.provider import TOOLS, NamespaceProvider
 from fixtures.store.cache import Cache
 from overlab.cli.finding import service_state, the_lab
 from overlab.cli.preparing import choose
-from overlab.errors import CannotStartError, OverlabError, UsageError
+from overlab.errors import CannotStartError, NotHereError, OverlabError, UsageError
 from overlab.paths import cache_root
 from reports.host import capabilities
 
@@ -105,9 +106,12 @@ def _scenario(overlay: Overlay) -> Remark:
     what += f" ({variant})" if variant else ""
     try:
         kind.check()
+        overlay.check_here(kind.name)
         built = not setup.missing(Cache.open(), topology)
     except CannotStartError as error:
         return Remark("note", f"{what}: cannot start: {error.what}", error.remedy)
+    except NotHereError as error:
+        return Remark("note", f"{what}: not here: {error.what}", error.remedy)
     return Remark("ok", what) if built else Remark("note", f"{what}: not set up", "the first run does it")
 
 
@@ -141,7 +145,53 @@ def _lab(lab: Lab) -> list[Remark]:
         found += [Remark("bad", f"{where}: {what}", remedy) for what, remedy in _complaints(node)] or [
             Remark("ok", f"{where}: engine and services are well")
         ]
-    return found
+    on = [node for node in lab.nodes.values() if states[node.name] == "on"]
+    return [*found, *(Remark("bad", f"{lab.id}: {what}", remedy) for what, remedy in _shared(on))]
+
+
+CLONED = {
+    "machine-id": "these were cloned: a DHCP server takes them for one machine; give each its own",
+    "engine id": "these engines were cloned: stop them, remove engine-id or key.json, start them",
+    "link address": "bridges and neighbours take these for one machine; give each its own",
+    "address": "these take each other's packets; see whether their machine-ids differ",
+}
+
+
+def _shared(nodes: Sequence[Node]) -> list[tuple[str, str]]:
+    """Return what must be each machine's own, and two or more of `nodes` have."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for node in nodes:
+        for identity in _identities(node):
+            owners.setdefault(identity, []).append(node.name)
+    return [
+        (f"one {kind}, {value}, on {' and '.join(names)}", CLONED[kind])
+        for (kind, value), names in owners.items()
+        if len(names) > 1
+    ]
+
+
+def _identities(node: Node) -> set[tuple[str, str]]:
+    """Return a node's identities. Addresses of bridges are not: each engine gives its own the same ones."""
+    links = {row["ifname"]: row for row in node.state("links")}
+    bridges = {name for name, row in links.items() if row.get("linkinfo", {}).get("info_kind") == "bridge"}
+    addresses = {
+        ("address", str(address["local"]))
+        for row in node.state("addresses")
+        if row["ifname"] not in bridges
+        for address in row["addr_info"]
+        if (address["family"], address["scope"]) == ("inet", "global")
+    }
+    known = {
+        "machine-id": node.run(["cat", "/etc/machine-id"], check=False, quiet=True).out.strip(),
+        "engine id": _engine_id(node),
+        "link address": str(links[node.interface]["address"]),
+    }
+    return addresses | {(kind, value) for kind, value in known.items() if value}
+
+
+def _engine_id(node: Node) -> str:
+    shown = node.run(["docker", "info", "--format", "{{.ID}}"], check=False, quiet=True, timeout=10)
+    return shown.out.strip()
 
 
 def _complaints(node: Node) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -40,9 +41,14 @@ def lab_option(function: F) -> F:
 
 
 def scenario_options(function: F) -> F:
-    """Add `-O`, `--provider` and `--engine`."""
+    """Add `-O`, `--provider`, `--inventory`, `--box` and `--engine`."""
     o_text = "Set a scenario's option; ./lab options lists them. May be repeated."
     engine = click.option("--engine", metavar="LINE", help="Docker Engine line: 20.10 or 26.1.")
     kind = click.option("--provider", default="namespace", show_default=True, metavar="NAME")
     given = click.option("-O", "given", multiple=True, metavar="SCENARIO.OPTION=VALUE", help=o_text)
-    return given(kind(engine(function)))
+    text = "Ansible inventory of the machines, for --provider inventory."
+    where = click.option("--inventory", metavar="FILE", type=Path, help=text)
+    box = click.option(
+        "--box", default="debian", metavar="NAME", help="Box of --provider vagrant: debian, barge."
+    )
+    return given(kind(where(box(engine(function)))))

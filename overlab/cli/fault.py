@@ -61,21 +61,22 @@ def _hold(
 
 
 @fault.command()
-@click.argument("what", metavar="PROTOCOL/PORT")
+@click.argument("what", metavar="PROTOCOL[/PORT]")
 @_held
 def block(what: str, seconds: float | None, lab_id: str | None) -> None:
-    """Drop udp or tcp to a port on the wires.
+    """Drop udp or tcp to a port on the wires, or all of it.
 
     \b
     Example: sudo ./lab fault block udp/12345
     """
     from overlab.cli.finding import the_lab
 
-    protocol, _, port = what.partition("/")
-    if protocol not in ("udp", "tcp") or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UsageError(f"{what!r} is not PROTOCOL/PORT", "for example udp/12345 or tcp/7946")
+    protocol, slash, port = what.partition("/")
+    numbered = port.isdecimal() and 0 < int(port) < 65536
+    if protocol not in ("udp", "tcp") or (slash and not numbered):
+        raise UsageError(f"{what!r} is not PROTOCOL[/PORT]", "for example udp/12345, tcp/7946, or udp")
     lab = the_lab(lab_id)
-    _hold(lab, lab.underlay.blocked(protocol, int(port)), seconds, counted=True)
+    _hold(lab, lab.underlay.blocked(protocol, int(port) if slash else None), seconds, counted=True)
 
 
 @fault.command()
@@ -91,6 +92,21 @@ def partition(nodes: tuple[str, ...], seconds: float | None, lab_id: str | None)
 
     lab = the_lab(lab_id)
     _hold(lab, lab.underlay.partition(*(the_node(lab, name) for name in nodes)), seconds, counted=True)
+
+
+@fault.command()
+@click.argument("nodes", nargs=-1, required=True, metavar="NODE...")
+@_held
+def nat(nodes: tuple[str, ...], seconds: float | None, lab_id: str | None) -> None:
+    """Put nodes together behind one NAT; their own interfaces have other addresses meanwhile.
+
+    \b
+    Example: sudo ./lab fault nat node1
+    """
+    from overlab.cli.finding import the_lab, the_node
+
+    lab = the_lab(lab_id)
+    _hold(lab, lab.underlay.behind_nat(*(the_node(lab, name) for name in nodes)), seconds)
 
 
 @fault.command()

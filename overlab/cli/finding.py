@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def the_lab(lab_id: str | None) -> Lab:
     """Return the lab called `lab_id`, or the only one that is up; raises UsageError otherwise."""
-    from fixtures.providers.namespace.labs import find
+    from fixtures.providers.catalogue import find
     from fixtures.store.cache import Cache
 
     if os.geteuid() != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +23,15 @@ FORMAT = "{{.Names}}\t{{.Image}}\t{{.Status}}\t{{.Ports}}"
 @click.argument("scenario")
 @scenario_options
 @click.option("--bare", is_flag=True, help="Only the overlay and the paper's containers, no DockerCoins.")
-def up(scenario: str, given: tuple[str, ...], provider: str, engine: str | None, bare: bool) -> None:
+def up(
+    scenario: str,
+    given: tuple[str, ...],
+    provider: str,
+    inventory: Path | None,
+    box: str,
+    engine: str | None,
+    bare: bool,
+) -> None:
     """Boot a scenario's lab, bring its overlay and application up, and leave it up.
 
     Ctrl-C on the way takes down what was up.
@@ -30,13 +39,13 @@ def up(scenario: str, given: tuple[str, ...], provider: str, engine: str | None,
     \b
     Example: sudo ./lab up wireguard -O wireguard.implementation=userspace
     """
-    from fixtures.providers.catalogue import provider as provider_called
-    from overlab.cli.preparing import announce, choose, set_up
+    from overlab.cli.preparing import announce, choose, machines, set_up
 
-    kind = provider_called(provider)
+    kind = machines(provider, inventory, box)
     (overlay,) = choose([scenario], given, engine)
     kind.check()
-    announce([overlay])
+    overlay.check_here(kind.name)
+    announce(kind, [overlay])
     set_up(kind, [overlay])
     lab = kind.boot(overlay.topology, {"scenario": scenario, "options": list(given)})
     try:
@@ -95,6 +104,8 @@ def status(lab_id: str | None) -> None:
     from fixtures.store.cache import Cache
     from overlab.cli.finding import the_lab
 
+    for each in registry.put_back(Cache.open()):
+        click.echo(f"{each}  (its machines could not be put back; see left.txt in its folder)")
     up_now = registry.entries(Cache.open())
     ids = [the_lab(lab_id).id] if lab_id else [entry.id for entry in up_now]
     if not ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -13,26 +14,36 @@ from overlab.cli.running import run_pytest
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO...]")
 @scenario_options
-def matrix(scenarios: tuple[str, ...], given: tuple[str, ...], provider: str, engine: str | None) -> int:
+@click.option("--validation", is_flag=True, help="With the long validations of scenarios that have one.")
+def matrix(
+    scenarios: tuple[str, ...],
+    given: tuple[str, ...],
+    provider: str,
+    inventory: Path | None,
+    box: str,
+    engine: str | None,
+    validation: bool,
+) -> int:
     """Set up what is missing, run the scenarios, write the report, print the table.
 
-    Without a SCENARIO, all of them.
+    Without a SCENARIO, all of them; without --validation, only what makes the table.
 
     \b
     Example: sudo ./lab matrix wireguard -O wireguard.implementation=userspace
     """
-    from fixtures.providers.catalogue import provider as provider_called
-    from overlab.cli.preparing import announce, choose, launch_seconds, set_up
+    from overlab.cli.preparing import announce, choose, launch_seconds, machines, set_up
 
     started = time.monotonic()
-    kind = provider_called(provider)
+    kind = machines(provider, inventory, box)
     chosen = choose(scenarios, given, engine)
     kind.check()
-    announce(chosen)
+    announce(kind, chosen)
     ledger = set_up(kind, chosen).ledger
     arguments = [f"scenarios/{overlay.topology.name}" for overlay in chosen]
     arguments += [f"-O{word}" for word in given]
     arguments += [f"--provider={provider}", *([f"--engine={engine}"] if engine else [])]
+    arguments += [f"--box={box}", *([f"--inventory={inventory.absolute()}"] if inventory else [])]
+    arguments += [] if validation else ["-m", "not validation"]
     status = run_pytest(arguments)
     fetched = ledger.seconds["download"]
     rest = time.monotonic() - started - fetched

@@ -15,11 +15,13 @@ def options(scenarios: tuple[str, ...]) -> None:
     \b
     Example: ./lab options wireguard
     """
+    from fixtures.overlay import UnderlayOptions
     from overlab import paths
-    from scenarios.catalogue import folder_of, load_class
+    from scenarios.catalogue import UNDERLAY, folder_of, load_class
 
-    for name in scenarios or paths.scenarios():
-        fields = load_class(folder_of(name)).options_type.model_fields
+    for name in scenarios or (*paths.scenarios(), UNDERLAY):
+        kind = UnderlayOptions if name == UNDERLAY else load_class(folder_of(name)).options_type
+        fields = kind.model_fields
         if not fields:
             click.echo(f"{name} has no options")
         for option, field in fields.items():

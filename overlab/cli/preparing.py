@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from overlab.errors import NotHereError
 
 if TYPE_CHECKING:
     from fixtures.overlay import Overlay
@@ -36,22 +39,17 @@ def choose(names: Sequence[str], given: Sequence[str], engine: str | None) -> li
     return found
 
 
-def announce(chosen: Sequence[Overlay]) -> None:
-    """Say how much disk and memory the scenarios will take, and how much there is."""
-    from fixtures import setup
-    from fixtures.providers.namespace.labs import MEMORY_PER_NODE, available_memory
-    from fixtures.store.cache import Cache
+def machines(name: str, inventory: Path | None, box: str) -> Provider:
+    """Return the provider called `name`; raises UsageError with the nearest name."""
+    from fixtures.providers.base import Settings
+    from fixtures.providers.catalogue import provider
 
-    cache = Cache.open()
-    missing = any(setup.missing(cache, overlay.topology) for overlay in chosen)
-    free = shutil.disk_usage(cache.root).free / 2**30
-    room = f"about 2 GB in {cache.root} ({free:.0f} GB free)" if missing else "nothing, all is built"
-    most = max(len(overlay.topology.nodes) for overlay in chosen)
-    click.echo(
-        f"disk: {room}; memory: about {most * MEMORY_PER_NODE} MiB for {most} nodes "
-        f"({available_memory()} MiB free)",
-        err=True,
-    )
+    return provider(name, Settings(inventory, box))
+
+
+def announce(kind: Provider, chosen: Sequence[Overlay]) -> None:
+    """Say how much the scenarios will take of the machine, and how much there is."""
+    click.echo(kind.takes([overlay.topology for overlay in chosen]), err=True)
 
 
 def launch_seconds() -> float:
@@ -60,10 +58,15 @@ def launch_seconds() -> float:
 
 
 def set_up(kind: Provider, chosen: Sequence[Overlay]) -> Progress:
-    """Build what the scenarios need where it is missing; return the books on where the time went."""
+    """Build what the scenarios need where it is missing; return the books on where the time went.
+
+    Nothing is built for those that cannot run here: they are skipped, and say why.
+    """
     from fixtures.store.progress import Progress
 
     progress = Progress()
     for overlay in chosen:
-        kind.prepare(overlay.topology, progress)
+        with suppress(NotHereError):
+            overlay.check_here(kind.name)
+            kind.prepare(overlay.topology, progress)
     return progress

@@ -22,25 +22,33 @@ if TYPE_CHECKING:
 def report(words: tuple[str, ...], results: Path | None) -> None:
     """Show the table of a run, by default the newest, and where its page is.
 
-    `report merge` first gathers what a killed run left, and writes its page again.
+    `report merge` first gathers what a killed run left, and writes its page again. Several RUNs (names, or
+    folders of runs that were made elsewhere) it makes one new run of: so shards become one table.
 
     \b
     Example: ./lab report
              ./lab report merge 20260102T030405Z-a1b2c3
+             ./lab report merge shard-1/latest shard-2/latest
     """
     from overlab.paths import CHECKOUT
 
     home = results or CHECKOUT / "reports" / "runs"
     merge = words[:1] == ("merge",)
-    for run in _chosen(home, words[1:] if merge else words):
+    runs = _chosen(home, words[1:] if merge else words)
+    if merge and len(runs) > 1:
+        from reports.together import gather
+
+        runs = [gather(runs, home)]
+    for run in runs:
         _show(run, merge)
 
 
 def _chosen(home: Path, names: Sequence[str]) -> list[RunFolder]:
     from overlab.nearest import unknown
-    from reports.files import runs_in
+    from reports.files import RunFolder, runs_in
 
-    kept = {run.id: run for run in runs_in(home)}
+    elsewhere = {name: RunFolder(Path(name).resolve()) for name in names if RunFolder(Path(name)).sources()}
+    kept = {run.id: run for run in runs_in(home)} | elsewhere
     if not kept:
         raise UsageError(f"no run is in {home}", "./lab matrix makes one")
     for name in names:

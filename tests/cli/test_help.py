@@ -46,7 +46,7 @@ def test_no_words_are_bad_usage_with_the_help() -> None:
 def test_the_readme_lists_exactly_the_verbs() -> None:
     # The launcher shows these lines where there is no environment yet.
     table = (CHECKOUT / "README.md").read_text().partition("## The verbs")[2]
-    listed = re.findall(r"^    \./lab (\w+)", table, re.MULTILINE)
+    listed = re.findall(r"^    \./lab ([\w-]+)", table, re.MULTILINE)
     assert listed == VERBS
 
 

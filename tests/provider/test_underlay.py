@@ -98,6 +98,11 @@ def test_a_blocked_port(bare: Lab, nodes: tuple[Node, Node, Node], protocol: str
             assert connects(a, b, protocol, 7002)
             assert connects(a, b, other, 7001)
         assert connects(a, b, protocol, 7001)
+        with bare.underlay.blocked(protocol) as fault:
+            assert not connects(a, b, protocol, 7002)
+            assert fault.hits() > 0
+            assert connects(a, b, other, 7001), "the other protocol is not touched"
+        assert connects(a, b, protocol, 7002)
 
 
 def test_a_partition(bare: Lab, nodes: tuple[Node, Node, Node]) -> None:
