@@ -74,6 +74,16 @@ class _Question:
     def wire_bytes(self, inner: int) -> int:
         return self.promise.wire_bytes(inner, self.underlay_mtu)
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Outer source and destination where a packet leaves the near node: the far one, or the relay."""
+        return self.near.address, str(self.promise.relay or self.far.address)
+
+    @property
+    def ends_back(self) -> tuple[str, str]:
+        """The same for an answer, where it leaves the far node."""
+        return self.far.address, str(self.promise.relay or self.near.address)
+
 
 def check(
     src: Peer,
@@ -135,13 +145,12 @@ def _once(asked: _Question, protocol: str, size: int, attempt: int) -> tuple[lis
     if not echoes.answered:
         asked.wait_s = UNANSWERED_WAIT_S
     near, far = captures
-    ends = asked.near.address, asked.far.address
     inner = asked.src.address, asked.dst.address
-    forth = Way(asked.promise, ends, inner, near, echoes.sent, echoes.refused)
+    forth = Way(asked.promise, asked.ends, inner, near, echoes.sent, echoes.refused)
     ways = [(forth, asked.src, asked.dst)]
     if protocol == "icmp" and echoes.answered:
         # an echo's answer is as large as the request; where it leaves is where it is measured
-        back = Way(asked.promise, ends[::-1], inner[::-1], far, echoes.answered)
+        back = Way(asked.promise, asked.ends_back, inner[::-1], far, echoes.answered)
         ways.append((back, asked.dst, asked.src))
     spent = elapsed_ms(start)
     return [

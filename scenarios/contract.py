@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
 from fixtures import dockercoins as application_of
+from fixtures.containers import freeze, thaw
 from fixtures.control import PREFIX, BareUnderlay
 from fixtures.dockercoins import DockerCoins, Setting
 from fixtures.lab import Lab
@@ -85,11 +86,11 @@ Sleepless = Callable[[float], Finding]
 def paused(lab: Lab, endpoint: Endpoint) -> Iterator[None]:
     """Let a container stand still."""
     node = lab.node(endpoint.node)
-    node.run(["docker", "pause", endpoint.container])
+    freeze(node, endpoint.process)
     try:
         yield
     finally:
-        node.run(["docker", "unpause", endpoint.container])
+        thaw(node, endpoint.process)
 
 
 @contextmanager
@@ -101,23 +102,26 @@ def sleepless(
     A worker works only while it is being measured.
     """
     settings = (replace(FAST, prefix=PREFIX), FAST)
-    with ThreadPoolExecutor(2) as pool:
-        deployed = list(pool.map(partial(application_of.deploy, lab), overlays, settings))
-        workers = list(pool.map(lambda app: _standing(lab, vantages, app), deployed))
-    control, overlay = (_measured(lab, app, peer) for app, peer in zip(deployed, workers, strict=True))
-    try:
+    with ExitStack() as cleanup, ThreadPoolExecutor(2) as pool:
+
+        def started(overlay: Overlay, setting: Setting) -> DockerCoins:
+            application = application_of.deploy(lab, overlay, setting)
+            cleanup.callback(application_of.remove, lab, overlay, application)
+            return application
+
+        deployed = list(pool.map(started, overlays, settings))
+        workers = list(pool.map(partial(_standing, lab, vantages), deployed))
+        for worker in workers:
+            cleanup.callback(vantages.drop, worker)
+        control, overlay = (_measured(lab, app, peer) for app, peer in zip(deployed, workers, strict=True))
         yield control, overlay
-    finally:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(vantages.drop, workers))
-            list(pool.map(partial(application_of.remove, lab), deployed))
 
 
 def _standing(lab: Lab, vantages: Vantages, application: DockerCoins) -> Peer:
     """Return the worker as a peer, its agent warm, and let the worker itself stand still."""
     worker = application["worker"]
     peer = vantages.peer(worker)
-    lab.node(worker.node).run(["docker", "pause", worker.container])
+    freeze(lab.node(worker.node), worker.process)
     return peer
 
 
@@ -127,11 +131,11 @@ def _measured(lab: Lab, application: DockerCoins, worker: Peer) -> Sleepless:
     where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
 
     def measure(seconds: float) -> Finding:
-        node.run(["docker", "unpause", endpoint.container], quiet=True)
+        thaw(node, endpoint.process)
         try:
             return dockercoins.raw_rate(dockercoins.App(worker.agent, **where), seconds=seconds)
         finally:
-            node.run(["docker", "pause", endpoint.container], quiet=True)
+            freeze(node, endpoint.process)
 
     return measure
 

@@ -41,7 +41,7 @@ class Questions:
 
     def test_underlay_control(self, lab: Lab, vantages: Vantages, record: Recorder) -> None:
         """Not the overlay under test: the nodes themselves reach each other."""
-        nodes = [vantages.underlay_peer(name) for name in lab.nodes]
+        nodes = at_once(vantages.underlay_peer, list(lab.nodes))
         found = reachability.check(ordered_pairs(nodes), mtu=lab.topology.mtu)
         _all_ok([record(f, phase=Phase.CONTROL) for f in found], "the harness, not the overlay")
 
@@ -152,7 +152,7 @@ class Questions:
         """DockerCoins, placed as the paper places it."""
         deployed = application_of.deploy(lab, overlay)
         yield deployed
-        application_of.remove(lab, deployed)
+        application_of.remove(lab, overlay, deployed)
 
     def test_names(
         self, overlay: Overlay, application: DockerCoins, vantages: Vantages, record: Recorder
@@ -169,11 +169,8 @@ class Questions:
         where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
         reached = dockercoins.App(worker.agent, **where)
         with alone_on_this_machine():
-            times, finding = dockercoins.service_times(reached, samples=SAMPLES)
-            assert record(finding, phase=Phase.PERF).ok, finding
-            assert times
-            rate = dockercoins.rate(reached, times, seconds=MEASURED_S)
-        _all_ok([record(rate, phase=Phase.PERF), record(dockercoins.wallet(reached))])
+            found = dockercoins.pace(reached, samples=SAMPLES, seconds=MEASURED_S)
+        _all_ok([*(record(f, phase=Phase.PERF) for f in found), record(dockercoins.wallet(reached))])
 
     def test_page(
         self, lab: Lab, overlay: Overlay, application: DockerCoins, record: Recorder, run_folder: RunFolder
@@ -205,7 +202,7 @@ def encapsulation_of(
                 peers[1],
                 near,
                 far,
-                promise=overlay.promise,
+                promise=replace(overlay.promise, control=(*overlay.promise.control, *lab.harness)),
                 underlay_mtu=lab.underlay.mtu,
                 members=[str(e.address) for e in endpoints],
                 during=during,

@@ -58,7 +58,7 @@ def test_rate(small_lab: Lab, underlay_approach: Overlay, workers: int, delay: f
         assert coins.ok, coins
     finally:
         agents.forget()
-        application_of.remove(small_lab, deployed)
+        application_of.remove(small_lab, underlay_approach, deployed)
 
 
 def _app(deployed: application_of.DockerCoins, agents: Vantages) -> dockercoins.App:

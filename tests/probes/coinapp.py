@@ -1,13 +1,14 @@
 """DockerCoins in one process, on real sockets: redis (what is used of it), rng, hasher and workers.
 
 Usage: coinapp.py WORKERS SLEEP [FAULT]. Faults: double (each unit of work counts twice), slow (a worker
-dawdles), fall (the counter is set back), stall (nobody works), late (nobody works
-for 3 s), badcoin, badhash, deaf (redis never answers).
+dawdles), dawdle (so it does for its first 8 units), fall (the counter is set back), stall (nobody works),
+late (nobody works for 3 s), badcoin, badhash, deaf (redis never answers).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import socketserver
 import sys
@@ -69,8 +70,9 @@ class Hasher(Quiet):
         self.reply(hashlib.sha256(data + b"!" * (FAULT == "badhash")).hexdigest().encode())
 
 
-def unit() -> None:
-    time.sleep(SLEEP + 0.25 * (FAULT == "slow"))
+def unit(number: int) -> None:
+    dawdles = FAULT == "slow" or (FAULT == "dawdle" and number < 8)
+    time.sleep(SLEEP + 0.25 * dawdles)
     data = urllib.request.urlopen("http://127.0.0.1:8001/32").read()
     posted = urllib.request.Request("http://127.0.0.1:8002/", data, method="POST")
     digest = urllib.request.urlopen(posted).read()
@@ -83,8 +85,8 @@ def work() -> None:
     global counter
     time.sleep(3.0 * (FAULT == "late"))
     done, since = 0, time.monotonic()
-    while True:
-        unit()
+    for number in itertools.count():
+        unit(number)
         done += 2 if FAULT == "double" else 1
         if time.monotonic() > since + 0.5:
             with lock:

@@ -95,6 +95,21 @@ def test_a_worker_that_was_just_thawed(net: Net) -> None:
     assert found.evidence["first"] > 0, "the time began before the counter moved"
 
 
+def test_a_pace_that_was_too_slow_is_asked_for_again(net: Net) -> None:
+    """Symptom: a moment in which the machine is busy with something else turns a whole row red."""
+    reached = app(net, 1, fault="dawdle")
+    times, rate = dockercoins.pace(reached, samples=1, seconds=2.5, attempts=3)
+    assert times.ok
+    assert rate.ok, rate
+    assert rate.evidence["before"], "not the thing under test: it was never slow"
+
+
+def test_a_pace_that_stays_too_slow_is_told(net: Net) -> None:
+    _times, rate = dockercoins.pace(app(net, 1, fault="slow"), samples=1, seconds=2.5)
+    assert rate.outcome == Outcome.TOO_SLOW
+    assert len(rate.evidence["before"]) == 1
+
+
 def test_a_hasher_that_errs(net: Net) -> None:
     times, finding = dockercoins.service_times(app(net, 1, 0.0, "badhash"), samples=1)
     assert times is None
