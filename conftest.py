@@ -8,4 +8,7 @@ pytest_plugins = [
     "fixtures.aftermath",
     "scenarios.questions",
     "scenarios.contract",
+    "scenarios.sidecars",
+    "scenarios.behind_nat",
+    "scenarios.docker_contract",
 ]

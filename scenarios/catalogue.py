@@ -10,12 +10,13 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from fixtures.overlay import Overlay
+from fixtures.overlay import Options, Overlay, UnderlayOptions
 from overlab.errors import UsageError
 from overlab.nearest import unknown
 from overlab.paths import CHECKOUT, scenarios
 
 Given = Mapping[str, Mapping[str, str]]
+UNDERLAY = "underlay"  # its options are not a scenario's: they go with any
 
 
 def parse_options(words: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -45,26 +46,34 @@ def load_class(folder: Path) -> type[Overlay]:
 
 
 def load(folder: Path, given: Given) -> Overlay:
-    """Return the overlay of the scenario in `folder`, with the options given for it."""
-    overlay = load_class(folder)
-    options = given.get(folder.name, {})
-    for name in options:
-        if name not in overlay.options_type.model_fields:
-            what, remedy = unknown(f"option of {folder.name}", name, overlay.options_type.model_fields)
-            raise UsageError(what, remedy)
+    """Return the overlay of the scenario in `folder`, with the options given for it and for the underlay."""
+    kind = load_class(folder)
+    overlay = kind(_validated(folder.name, kind.options_type, given))
+    under = _validated(UNDERLAY, UnderlayOptions, given)
+    assert isinstance(under, UnderlayOptions)
+    overlay.underlay_options = under
+    return overlay
+
+
+def _validated(name: str, kind: type[Options], given: Given) -> Options:
+    options = given.get(name, {})
+    for option in options:
+        if option not in kind.model_fields:
+            raise UsageError(*unknown(f"option of {name}", option, kind.model_fields))
     try:
-        return overlay(overlay.options_type.model_validate(options))
+        return kind.model_validate(options)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise UsageError(
-            f"-O {folder.name}.{first['loc'][0]}={first['input']}: {first['msg']}", "see ./lab options"
-        ) from None
+        what = f"-O {name}.{first['loc'][0]}={first['input']}: {first['msg']}"
+        raise UsageError(what, "see ./lab options") from None
 
 
 def check_options(given: Given) -> None:
     """Refuse options of scenarios that do not exist, or that they do not have."""
+    _validated(UNDERLAY, UnderlayOptions, given)
     for scenario in given:
-        load(folder_of(scenario), given)
+        if scenario != UNDERLAY:
+            load(folder_of(scenario), given)
 
 
 def _module(path: Path) -> ModuleType:

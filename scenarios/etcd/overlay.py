@@ -10,32 +10,37 @@ r"""Docker's own overlay with etcd as its key-value store, as it was before Swar
        eth1 ------ VXLAN, UDP 4789 ------------ eth1
 
 Each engine talks to the etcd on its own node; what one writes (networks, endpoints, addresses) the other
-reads. A network has global scope: made on one node, it is there on the other.
+reads. A network has global scope: made on one node, it is there on the other. Two members are a quorum of
+two: when one dies nothing can be written any more, and what runs goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fixtures.lab import Lab
 from fixtures.node import Node
-from fixtures.overlay import Overlay, container_address
 from fixtures.waiting import NotYet, limit, wait_for
-from overlab.model import Endpoint, Flow, LinkMode, Naming, NodeSpec, Promise, Topology
+from overlab.model import Flow, NodeSpec, Topology
+from scenarios.docker_overlay import StoreOverlay, StoreState, vxlan_promise
+from scenarios.libnetwork import ROOT
 
 NETWORK = "demo"
 TOKEN = "etcd-cluster"  # noqa: S105 - the paper's word for the cluster, no secret
-VXLAN_OVERHEAD = 50  # IPv4 20 + UDP 8 + VXLAN 8 + inner Ethernet 14
-CLIENT, PEER, ENGINE, GOSSIP, VXLAN = 2379, 2380, 2375, 7946, 4789
+CLIENT, PEER = 2379, 2380
+V2 = {"ETCDCTL_API": "2"}
+DATA = "/var/lib/etcd/default"
 
 
-class EtcdOverlay(Overlay):
+class EtcdOverlay(StoreOverlay):
     """The paper's two nodes."""
 
-    engines: ClassVar[tuple[str, ...]] = ("20.10",)  # the last line with --cluster-store
+    network = NETWORK
+    store_ports: ClassVar[tuple[int, ...]] = (CLIENT,)
     topology = Topology(
         name="etcd",
         nodes=(
@@ -45,22 +50,7 @@ class EtcdOverlay(Overlay):
         network=IPv4Network("192.168.205.0/24"),
         layers=("scenarios", "scenarios/etcd"),
     )
-    promise = Promise(
-        link=LinkMode.PROXY_ARP,  # answered on the node, from what the store says
-        interface_mtu=lambda underlay: underlay - VXLAN_OVERHEAD,
-        path_mtu=lambda underlay: underlay - VXLAN_OVERHEAD,
-        wire_bytes=lambda inner, underlay: inner + VXLAN_OVERHEAD,
-        outer=Flow("udp", VXLAN, "VXLAN"),
-        encrypted=False,
-        hops=0,
-        naming=Naming.DOCKER_DNS,
-        control=(
-            Flow("tcp", CLIENT, "engines and etcd"),
-            Flow("tcp", PEER, "etcd members"),
-            Flow("tcp", GOSSIP, "the engines' gossip"),
-            Flow("udp", GOSSIP, "the engines' gossip"),
-        ),
-    )
+    promise = vxlan_promise(Flow("tcp", CLIENT, "engines and etcd"), Flow("tcp", PEER, "etcd members"))
     placement: Mapping[str, str] = {
         "rng": "docker-node1",
         "worker": "docker-node1",
@@ -69,26 +59,19 @@ class EtcdOverlay(Overlay):
         "webui": "docker-node2",
     }
 
-    def up(self, lab: Lab) -> None:
-        """Start etcd on both nodes, put the engines on it, and make the network on the first."""
+    def start_store(self, lab: Lab) -> None:
+        """Start a member a node, by the paper's command lines."""
+        lab.each(self.start_member)
         for node in lab.nodes.values():
-            node.service("etcd", self._etcd(node))
-        first = next(iter(lab.nodes.values()))
-        wait_for("etcd's members to be healthy", lambda: healthy(first), within=limit("members"))
-        for node in lab.nodes.values():
-            listen = [f"--host=tcp://0.0.0.0:{ENGINE}", "--host=unix:///var/run/docker.sock"]
-            store = f"--cluster-store=etcd://{node.address}:{CLIENT}"
-            node.configure_engine([*listen, store, f"--cluster-advertise={node.address}:{ENGINE}"])
-        first.run(["docker", "network", "create", "-d", "overlay", NETWORK])
-        for node in lab.nodes.values():
-            wait_for(f"{NETWORK} on {node}", partial(_has_network, node), within=limit("overlay"))
+            wait_for("etcd's members to be healthy", partial(healthy, node), within=limit("members"))
 
-    def _etcd(self, node: Node) -> list[str]:
+    def start_member(self, node: Node) -> None:
+        """Start the member on `node`; it knows the others by the cluster's first list."""
         cluster = ",".join(f"{n.name}=http://{n.address}:{PEER}" for n in self.topology.nodes)
-        return [
+        argv = [
             "etcd",
             *("--name", node.name),
-            *("--data-dir", "/var/lib/etcd/default"),
+            *("--data-dir", DATA),
             *("--initial-advertise-peer-urls", f"http://{node.address}:{PEER}"),
             *("--listen-peer-urls", f"http://{node.address}:{PEER}"),
             *("--listen-client-urls", f"http://{node.address}:{CLIENT},http://127.0.0.1:{CLIENT}"),
@@ -98,40 +81,60 @@ class EtcdOverlay(Overlay):
             *("--initial-cluster-state", "new"),
             "--enable-v2",  # libkv, in the engine, speaks the API of etcd 2
         ]
+        node.service("etcd", argv, before_engine=True)
 
-    def down(self, lab: Lab) -> None:
-        """Remove the network, take the engines off the store, and stop etcd."""
-        next(iter(lab.nodes.values())).run(["docker", "network", "rm", NETWORK])
-        for node in lab.nodes.values():
-            node.configure_engine()
+    def stop_store(self, lab: Lab) -> None:
+        """Stop both members."""
+
+        def stop(node: Node) -> None:
             node.stop_service("etcd")
-            node.run(["rm", "-rf", "/var/lib/etcd/default"])
+            node.run(["rm", "-rf", DATA])
 
-    def attach(self, node: Node) -> Sequence[str]:
-        """See Overlay."""
-        return [f"--network={NETWORK}"]
+        lab.each(stop)
 
-    def address(self, node: Node, container: str) -> IPv4Address:
-        """See Overlay."""
-        return container_address(node, container, NETWORK)
+    def store_url(self, node: Node) -> str:
+        """Its own member, as the paper has it."""
+        return f"etcd://{node.address}:{CLIENT}"
 
-    def populate(self, lab: Lab) -> list[Endpoint]:
-        """Start test1 and test2, one after the other, so that their addresses come in order."""
-        first, second = lab.nodes.values()
-        return [self.run(first, "test1", "overlab/tools"), self.run(second, "test2", "overlab/tools")]
+    def store_state(self, node: Node) -> tuple[StoreState, str]:
+        """See StoreOverlay: a member without a leader says that it is not healthy."""
+        url = f"http://{node.address}:{CLIENT}/health"
+        told = node.run(["curl", "-sS", "-m", "5", url], check=False)
+        if told.status != 0:
+            return StoreState.UNREACHABLE, told.err.strip()
+        state = StoreState.OK if '"health":"true"' in told.out else StoreState.NO_QUORUM
+        return state, told.out.strip()
+
+    def stored(self, node: Node) -> dict[str, str]:
+        """See StoreOverlay; one request, as etcd's own API gives a folder as a tree."""
+        url = f"http://127.0.0.1:{CLIENT}/v2/keys/{ROOT}?recursive=true"
+        tree = json.loads(node.run(["curl", "-sf", url], quiet=True).out)["node"]
+        return {leaf["key"].removeprefix(f"/{ROOT}/"): leaf["value"] for leaf in _leaves(tree)}
+
+    def write(self, node: Node, path: str, value: str | None) -> None:
+        """See StoreOverlay."""
+        words = ["rm", f"/{ROOT}/{path}"] if value is None else ["set", f"/{ROOT}/{path}", value]
+        node.run(["etcdctl", *words], env=V2)
+
+    def version(self, lab: Lab) -> dict[str, str]:
+        """Return etcd's own version."""
+        node = next(iter(lab.nodes.values()))
+        return {"etcd": node.run(["etcd", "--version"], quiet=True).out.split()[2]}
 
 
-def healthy(node: Node) -> None:
-    """Raise NotYet until every member of the cluster is healthy, asked in the paper's way."""
-    shown = node.run(["etcdctl", "cluster-health"], env={"ETCDCTL_API": "2"}, check=False, quiet=True)
+def _leaves(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "value" in tree:
+        yield tree
+    for node in tree.get("nodes", []):
+        yield from _leaves(node)
+
+
+def healthy(node: Node) -> str:
+    """Return what etcd says of its cluster, asked in the paper's way; raise NotYet until all is healthy."""
+    shown = node.run(["etcdctl", "cluster-health"], env=V2, check=False, quiet=True)
     if "cluster is healthy" not in shown.out:
         raise NotYet((shown.out + shown.err).strip()[-200:])
-
-
-def _has_network(node: Node) -> None:
-    names = node.run(["docker", "network", "ls", "--format", "{{.Name}}"], quiet=True).out.split()
-    if NETWORK not in names:
-        raise NotYet(f"networks {', '.join(names)}")
+    return shown.out
 
 
 OVERLAY = EtcdOverlay
