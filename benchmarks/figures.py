@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from benchmarks.crossing import seconds_to_first_ping
 from benchmarks.grounds import Ground, groups_left, memory_per_node, seconds_of
 from fixtures.providers.namespace import labs
 from fixtures.providers.namespace.labs import NamespaceLab
@@ -41,6 +42,8 @@ LIMITS = {
     "5 nodes, all pairs and protocols, healthy": Limit("s", 5.0),
     "5 nodes, all pairs and protocols, nothing answers": Limit("s", 15.0),
     "a black hole, named": Limit("s", 2.5),
+    "tailscale, from up to the first ping": Limit("s", 4.0),
+    "zerotier, from up to the first ping": Limit("s", 8.0),
     "50 hosts of mininet, joined and pinging": Limit("s", None),
     "50 hosts of munet, joined and pinging": Limit("s", None),
 }
@@ -141,6 +144,11 @@ def _answered(found: list[Finding], wanted: bool) -> None:
     assert all(f.ok is wanted for f in found), next(str(f) for f in found if f.ok is not wanted)
 
 
+def first_ping(ground: Ground, scenario: str) -> Values:
+    """Time how long two containers of a scenario take to find each other."""
+    return {f"{scenario}, from up to the first ping": seconds_to_first_ping(ground, scenario)}
+
+
 MININET = """
 import time
 from mininet.net import Mininet
@@ -181,6 +189,8 @@ FIGURES: dict[str, tuple[Figure, tuple[str, ...]]] = {
     "bare": (lambda g: bare(g, 50), ("50 bare nodes, joined and pinging",)),
     "calls": (round_trips, ("a command by Node.run",)),
     "probes": (probes, ("5 nodes, all pairs and protocols, healthy",)),
+    "tailscale": (lambda g: first_ping(g, "tailscale"), ("tailscale, from up to the first ping",)),
+    "zerotier": (lambda g: first_ping(g, "zerotier"), ("zerotier, from up to the first ping",)),
     "mininet": (lambda g: mininet(g, 50), ("50 hosts of mininet, joined and pinging",)),
     "munet": (lambda g: munet(g, 50), ("50 hosts of munet, joined and pinging",)),
 }
