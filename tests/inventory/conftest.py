@@ -13,11 +13,16 @@ from tests.inventory.machines import Machines, machines
 from tests.inventory.owner import Owner, gone
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("inventory"))
+        if here not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.xdist_group("inventory"))
+        if "three" in getattr(item, "fixturenames", ()):
+            # Minutes each, and not run often enough yet to be trusted with every change.
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture(scope="session")
