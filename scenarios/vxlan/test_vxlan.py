@@ -66,8 +66,8 @@ class Filled:
         own = overlay.variant(lambda _module: True)["entries"] == entries
 
         def write(finding: Finding, **how: Any) -> Finding:
-            named = finding if own else replace(finding, probe=f"{finding.probe}-{entries}")
-            return record(named, **how)
+            said = finding if own else replace(finding, probe=f"{finding.probe}-{entries}")
+            return record(said, **how)
 
         return write
 

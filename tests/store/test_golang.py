@@ -136,6 +136,18 @@ def test_a_program_is_built_once_and_runs_anywhere(
 
 
 @needs_root
+def test_a_build_tag(go: Cache, checkout: Path, pinned: Path) -> None:
+    """Symptom: what a program was to leave out is in it: the tag was read, and not given to the compiler."""
+    loud = '//go:build loud\n\npackage main\n\nfunc init() { println("LOUD") }\n'
+    write(checkout, "scenario/go/loud.go", loud)
+    quiet = golang.ensure(go, programs()["hello"], Said())
+    assert subprocess.run([str(quiet)], capture_output=True, text=True, check=True).stderr == "hello\n"
+    write(checkout, "scenario/needs.toml", f'{NEEDS}tags = ["loud"]\n')
+    built = golang.ensure(go, programs()["hello"], Said())
+    assert subprocess.run([str(built)], capture_output=True, text=True, check=True).stderr == "LOUD\nhello\n"
+
+
+@needs_root
 def test_a_module_that_was_changed_is_refused(go: Cache, checkout: Path, pinned: Path) -> None:
     """Symptom: somebody moved a tag, and the lab runs what nobody looked at."""
     publish(pinned, OTHERS_CODE.replace("hello", "changed"))
@@ -257,6 +269,10 @@ def test_what_changes_a_programs_name(checkout: Path, monkeypatch: pytest.Monkey
     write(checkout, "scenario/go/go.sum", "lab.test/word v1.0.0 h1:x\n")
     third = names()
     assert not set(third) & set(second)
+    write(checkout, "scenario/needs.toml", f'{NEEDS}tags = ["loud"]\n')
+    assert not set(names()) & set(third)
+    write(checkout, "scenario/needs.toml", NEEDS)
+    assert names() == third
     monkeypatch.setattr(golang, "_toolchain", lambda: "toolchain-other")
     assert not set(names()) & set(third)
 
