@@ -35,9 +35,6 @@ from scenarios.tailscale.members import Route
 from scenarios.tailscale.options import EMBEDDED, Options
 from scenarios.tailscale.overlay import CONTROL_PORT, MTU, TailscaleSidecars
 
-# With `--soak` for now: after a reboot tailscaled may ask for its vendor's hosts before it knows the lab's.
-pytestmark = pytest.mark.soak
-
 TUNNEL = "tailscale0"
 CHANCE_S = 4.0  # where there is a direct path, it is found in less than 1 s
 

@@ -29,9 +29,6 @@ from scenarios.zerotier.client import DIRECT, RELAY, cli, memberships, peers
 from scenarios.zerotier.control import IMAGE, PORT
 from scenarios.zerotier.overlay import MTU, ZeroTier
 
-# With `--soak` until it is trusted with every change: not run often enough yet.
-pytestmark = pytest.mark.soak
-
 PRIVATE = IPv4Network("10.145.0.0/24")
 PUBLISHED = PORT + 1
 PUBLISHER = "publisher"
