@@ -8,7 +8,9 @@ pytest_plugins = [
     "fixtures.aftermath",
     "scenarios.questions",
     "scenarios.contract",
-    "scenarios.sidecars",
-    "scenarios.behind_nat",
-    "scenarios.docker_contract",
+    "scenarios.families.sidecars.contract",
+    "scenarios.families.sidecars.behind_nat",
+    "scenarios.families.vxlan.contract",
+    "scenarios.families.docker.contract",
+    "scenarios.families.by_hand.contract",
 ]

@@ -93,11 +93,16 @@ def test_scenarios_do_not_ask_what_a_node_is_made_of() -> None:
     assert importers("scenarios", "fixtures.providers", "fixtures.store", "fixtures.setup") == set()
 
 
+OTHERS = ("docker", "by_hand", "sidecars")  # families; what lies below them knows none
+
+
 def test_scenarios_do_not_know_each_other() -> None:
     """Symptom: changing one overlay breaks another."""
     for name in scenarios():
         others = {f"scenarios.{other}" for other in scenarios()} - {f"scenarios.{name}"}
         assert importers(f"scenarios/{name}", *others) == set()
+    assert importers("scenarios/families", *(f"scenarios.{name}" for name in scenarios())) == set()
+    assert importers("scenarios/families/vxlan", *(f"scenarios.families.{x}" for x in OTHERS)) == set()
 
 
 def test_the_words_know_nothing_that_runs() -> None:

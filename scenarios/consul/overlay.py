@@ -30,8 +30,8 @@ from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Flow, NodeSpec, Topology
 from scenarios.consul import proxies
-from scenarios.docker_overlay import StoreOverlay, StoreState, vxlan_promise
-from scenarios.libnetwork import ROOT
+from scenarios.families.docker.base import StoreOverlay, StoreState, overlay_promise
+from scenarios.families.docker.libnetwork import ROOT
 
 NETWORK = "demo"
 HTTP, RPC, GOSSIP = 8500, 8300, 8301
@@ -57,7 +57,7 @@ class ConsulOverlay(StoreOverlay):
         layers=("scenarios", "scenarios/consul"),
         shared=SHARED,
     )
-    promise = vxlan_promise(
+    promise = overlay_promise(
         Flow("tcp", RPC, "Consul's agent and its server"),
         Flow("tcp", GOSSIP, "Consul's gossip"),
         Flow("udp", GOSSIP, "Consul's gossip"),

@@ -26,13 +26,13 @@ from probes import reachability
 from probes.common import ordered_pairs
 from reports.files import RunFolder
 from reports.recording import Recorder
-from scenarios import hidden, libnetwork
 from scenarios.consul import proxies
 from scenarios.consul.overlay import HTTP, NETWORK, SHARED, leader
 from scenarios.consul.recorders import Event, Recorders, app_solicit, recording, shown
 from scenarios.contract import Contract
-from scenarios.docker_contract import Mutations, Store, Tables, own_network
-from scenarios.docker_overlay import StoreOverlay, network_again
+from scenarios.families.docker import hidden, libnetwork
+from scenarios.families.docker.base import StoreOverlay, network_again
+from scenarios.families.docker.contract import Mutations, Store, Tables, own_network
 
 IMAGE = "net-tools"
 CONTEXT = Path(__file__).with_name("net-tools")

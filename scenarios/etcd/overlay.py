@@ -26,8 +26,8 @@ from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Flow, NodeSpec, Topology
-from scenarios.docker_overlay import StoreOverlay, StoreState, vxlan_promise
-from scenarios.libnetwork import ROOT
+from scenarios.families.docker.base import StoreOverlay, StoreState, overlay_promise
+from scenarios.families.docker.libnetwork import ROOT
 
 NETWORK = "demo"
 TOKEN = "etcd-cluster"  # noqa: S105 - the paper's word for the cluster, no secret
@@ -50,7 +50,7 @@ class EtcdOverlay(StoreOverlay):
         network=IPv4Network("192.168.205.0/24"),
         layers=("scenarios", "scenarios/etcd"),
     )
-    promise = vxlan_promise(Flow("tcp", CLIENT, "engines and etcd"), Flow("tcp", PEER, "etcd members"))
+    promise = overlay_promise(Flow("tcp", CLIENT, "engines and etcd"), Flow("tcp", PEER, "etcd members"))
     placement: Mapping[str, str] = {
         "rng": "docker-node1",
         "worker": "docker-node1",

@@ -16,11 +16,11 @@ from overlab.model import Endpoint, Finding, Phase, Verdict
 from probes import reachability, routing
 from probes.common import ordered_pairs
 from reports.recording import Recorder
-from scenarios import hidden, libnetwork
 from scenarios.contract import Contract
-from scenarios.docker_contract import Mutations, Store, Tables
-from scenarios.docker_overlay import StoreState, ask_for_network, network_again
 from scenarios.etcd.overlay import NETWORK, V2, EtcdOverlay, healthy
+from scenarios.families.docker import hidden, libnetwork
+from scenarios.families.docker.base import StoreState, ask_for_network, network_again
+from scenarios.families.docker.contract import Mutations, Store, Tables
 
 UNAVAILABLE = "etcd cluster is unavailable"
 

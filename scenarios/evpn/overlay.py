@@ -29,10 +29,10 @@ from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Flow, LinkMode
 from probes.neighbours import Table
-from scenarios import by_hand_steps
-from scenarios.by_hand import HandMade, promise, topology
-from scenarios.by_hand_tables import elsewhere, forwarding, members
 from scenarios.evpn import steps
+from scenarios.families.by_hand import steps as by_hand_steps
+from scenarios.families.by_hand.base import HandMade, promise, topology
+from scenarios.families.by_hand.tables import elsewhere, forwarding, members
 
 BGP = 179
 FLOOD = "00:00:00:00:00:00"  # where a frame goes that nobody is known for

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from scenarios.by_hand import VNI
-from scenarios.by_hand_steps import BRIDGE, VXLAN, Place
-from scenarios.docker_overlay import VXLAN as PORT
+from scenarios.families.by_hand.base import VNI
+from scenarios.families.by_hand.steps import BRIDGE, VXLAN, Place
+from scenarios.families.vxlan.promise import PORT
 
 AS = 65000
 ZEBRA_CONF, BGPD_CONF = "/etc/frr/zebra.conf", "/etc/frr/bgpd.conf"

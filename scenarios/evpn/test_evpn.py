@@ -16,14 +16,14 @@ from fixtures.waiting import NotYet, limit, wait_for
 from overlab.errors import NotReadyError
 from overlab.model import Endpoint, Finding, Phase
 from reports.recording import Recorder
-from scenarios import by_hand_contract
-from scenarios.by_hand import VNI, HandMade, mac_of
-from scenarios.by_hand_contract import Snapshot, check, follow, snapshot
-from scenarios.by_hand_steps import VXLAN
-from scenarios.by_hand_tables import members
 from scenarios.contract import Contract
 from scenarios.evpn.overlay import FLOOD, SESSION_DOWN, Evpn, vtysh
-from scenarios.vxlan_contract import all_ok, named, speak
+from scenarios.families.by_hand import contract as by_hand_contract
+from scenarios.families.by_hand.base import VNI, HandMade, mac_of
+from scenarios.families.by_hand.contract import Snapshot, check, follow, snapshot
+from scenarios.families.by_hand.steps import VXLAN
+from scenarios.families.by_hand.tables import members
+from scenarios.families.vxlan.contract import all_ok, named, speak
 
 
 @pytest.fixture(scope="module", autouse=True)

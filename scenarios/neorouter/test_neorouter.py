@@ -16,10 +16,10 @@ from overlab.errors import OverlabError
 from overlab.model import Endpoint, Finding, Phase, Secret
 from reports.files import RunFolder
 from reports.recording import Recorder
-from scenarios.behind_nat import BehindNat
+from scenarios.families.sidecars.behind_nat import BehindNat
+from scenarios.families.sidecars.contract import Ending, Losses, SidecarQuestions, inspect, watching
 from scenarios.neorouter.listing import addresses
 from scenarios.neorouter.overlay import ADDRESSES, ADMIN, DEVICE, DOMAIN, USER, NeoRouter
-from scenarios.sidecars import Ending, Losses, SidecarQuestions, inspect, watching
 
 UNDOCUMENTED = "the vendor documents no packet format — measure it, then let the overlay promise it"
 

@@ -27,7 +27,7 @@ from fixtures.node import Node
 from fixtures.overlay import container_address
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Flow, NodeSpec, Topology
-from scenarios.docker_overlay import vxlan_promise
+from scenarios.families.docker.base import overlay_promise
 from scenarios.swarm import cluster, storage
 
 NETWORK = "dockercoins"
@@ -65,7 +65,7 @@ class Swarm(base.Overlay):
         images=("scenarios/swarm/images/nginx", "scenarios/swarm/images/nginx-lb"),
         flags=FLAGS,
     )
-    promise = vxlan_promise(Flow("tcp", cluster.PORT, "workers and managers"))
+    promise = overlay_promise(Flow("tcp", cluster.PORT, "workers and managers"))
     placement: Mapping[str, str] = {
         "redis": "docker-manager-alex",
         "rng": "docker-worker1",

@@ -10,7 +10,7 @@ from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Finding
 from reports.recording import Recorder
 from scenarios.contract import Contract
-from scenarios.docker_contract import Mutations, Tables
+from scenarios.families.docker.contract import Mutations, Tables
 from scenarios.swarm import cluster, services
 from scenarios.swarm.cluster import Balancing
 from scenarios.swarm.overlay import NAMES, NETWORK

@@ -28,8 +28,8 @@ from overlab.paths import CHECKOUT
 from probes import outage
 from reports.files import RunFolder
 from reports.recording import Recorder
-from scenarios.behind_nat import BehindNat
-from scenarios.sidecars import Ending, Losses, SidecarQuestions, watching
+from scenarios.families.sidecars.behind_nat import BehindNat
+from scenarios.families.sidecars.contract import Ending, Losses, SidecarQuestions, watching
 from scenarios.tailscale import members, nat
 from scenarios.tailscale.members import Route
 from scenarios.tailscale.options import EMBEDDED, Options

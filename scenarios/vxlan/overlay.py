@@ -33,10 +33,10 @@ from fixtures.lab import Lab
 from fixtures.node import Node
 from overlab.model import Endpoint, Flow, LinkMode
 from probes.neighbours import Table
-from scenarios import by_hand_steps
-from scenarios.by_hand import HandMade, mac_of, promise, topology
-from scenarios.by_hand_steps import DEVICE, VXLAN
-from scenarios.by_hand_tables import NOBODY, elsewhere, forwarding, members, neighbours
+from scenarios.families.by_hand import steps as by_hand_steps
+from scenarios.families.by_hand.base import HandMade, mac_of, promise, topology
+from scenarios.families.by_hand.steps import DEVICE, VXLAN
+from scenarios.families.by_hand.tables import NOBODY, elsewhere, forwarding, members, neighbours
 from scenarios.vxlan import steps
 
 STORE = "node1"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from scenarios.by_hand import VNI
-from scenarios.by_hand_steps import BRIDGE, FOLDER, VXLAN, Place
-from scenarios.docker_overlay import VXLAN as PORT
+from scenarios.families.by_hand.base import VNI
+from scenarios.families.by_hand.steps import BRIDGE, FOLDER, VXLAN, Place
+from scenarios.families.vxlan.promise import PORT
 
 NAMESPACE = "overns"
 TELL, ENTER, ENTRIES = (f"{FOLDER}/{name}" for name in ("tell", "enter", "entries"))

@@ -16,14 +16,14 @@ from fixtures.plugin import one_per_node
 from fixtures.vantages import Vantages
 from overlab.model import Endpoint, Finding, Phase
 from reports.recording import Recorder
-from scenarios import by_hand_contract
-from scenarios.by_hand import mac_of
-from scenarios.by_hand_contract import Snapshot, check, follow, snapshot
-from scenarios.by_hand_steps import VXLAN
-from scenarios.by_hand_tables import members
 from scenarios.contract import Contract
+from scenarios.families.by_hand import contract as by_hand_contract
+from scenarios.families.by_hand.base import mac_of
+from scenarios.families.by_hand.contract import Snapshot, check, follow, snapshot
+from scenarios.families.by_hand.steps import VXLAN
+from scenarios.families.by_hand.tables import members
+from scenarios.families.vxlan.contract import named, speak
 from scenarios.vxlan.overlay import CLIENT, NOT_TOLD, STORE, STORE_UNREACHABLE, ByHand, Entries
-from scenarios.vxlan_contract import named, speak
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,9 +22,9 @@ from overlab.model import Endpoint, Finding, Phase
 from probes import reachability
 from reports.files import RunFolder
 from reports.recording import Recorder
-from scenarios.behind_nat import BehindNat
+from scenarios.families.sidecars.behind_nat import BehindNat
+from scenarios.families.sidecars.contract import Ending, Losses, SidecarQuestions, watching
 from scenarios.questions import encapsulation_of
-from scenarios.sidecars import Ending, Losses, SidecarQuestions, watching
 from scenarios.zerotier.client import DIRECT, RELAY, cli, memberships, peers
 from scenarios.zerotier.control import IMAGE, PORT
 from scenarios.zerotier.overlay import MTU, ZeroTier

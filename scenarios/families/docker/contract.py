@@ -22,10 +22,10 @@ from overlab.model import Endpoint, Finding, Phase
 from probes import neighbours
 from probes.neighbours import Table
 from reports.recording import Recorder
-from scenarios import hidden, libnetwork, vxlan_contract
-from scenarios.docker_overlay import StoreOverlay, StoreState, ask_for_network, network_again
-from scenarios.vxlan_contract import all_ok, named, speak
-from scenarios.vxlan_diagnosis import follow
+from scenarios.families.docker import hidden, libnetwork
+from scenarios.families.docker.base import StoreOverlay, StoreState, ask_for_network, network_again
+from scenarios.families.vxlan import contract as vxlan_contract
+from scenarios.families.vxlan.contract import all_ok, named, speak
 
 BACK_S = 2.0  # that engines have to tell each other
 
@@ -125,7 +125,7 @@ class Mutations(vxlan_contract.Mutations):
 
     def follow(self, lab: Lab, overlay: Overlay, vantages: Vantages, src: Endpoint, dst: Endpoint) -> Finding:
         """See vxlan_contract."""
-        return follow(lab, vantages, self.network, src, dst)
+        return hidden.follow(lab, vantages, self.network, src, dst)
 
     def entry(self, lab: Lab, overlay: Overlay, src: Endpoint, dst: Endpoint) -> tuple[str | None, str]:
         """See vxlan_contract."""

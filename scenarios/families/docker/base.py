@@ -18,25 +18,18 @@ from fixtures.node import Node
 from fixtures.overlay import Overlay, container_address
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Finding, Flow, LinkMode, Naming, Promise
+from scenarios.families.vxlan.promise import vxlan
 
-OVERHEAD = 50  # IPv4 20 + UDP 8 + VXLAN 8 + inner Ethernet 14
-ENGINE, GOSSIP, VXLAN = 2375, 7946, 4789
+ENGINE, GOSSIP = 2375, 7946
 CONTROL = (Flow("tcp", GOSSIP, "the engines' gossip"), Flow("udp", GOSSIP, "the engines' gossip"))
 
 
-def vxlan_promise(*control: Flow) -> Promise:
-    """Return what Docker's overlay promises; `control` are the store's own flows between nodes."""
-    return Promise(
-        link=LinkMode.PROXY_ARP,  # answered on the node, from what engines told each other
-        interface_mtu=lambda underlay: underlay - OVERHEAD,
-        path_mtu=lambda underlay: underlay - OVERHEAD,
-        wire_bytes=lambda inner, underlay: inner + OVERHEAD,
-        outer=Flow("udp", VXLAN, "VXLAN"),
-        encrypted=False,
-        hops=0,
-        naming=Naming.DOCKER_DNS,
-        control=(*control, *CONTROL),
-    )
+def overlay_promise(*control: Flow) -> Promise:
+    """Return what Docker's overlay promises; `control` are the store's own flows between nodes.
+
+    ARP is answered on the node, from what engines told each other.
+    """
+    return vxlan(LinkMode.PROXY_ARP, Naming.DOCKER_DNS, *control, *CONTROL)
 
 
 class StoreState(StrEnum):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar
 
@@ -22,9 +22,9 @@ from fixtures.node import Node
 from fixtures.overlay import Options, Overlay
 from overlab.model import Endpoint, Flow, LinkMode, Naming, NodeSpec, Promise, Topology
 from probes.neighbours import Table
-from scenarios import by_hand_steps as steps
-from scenarios.by_hand_steps import Place
-from scenarios.docker_overlay import vxlan_promise
+from scenarios.families.by_hand import steps
+from scenarios.families.by_hand.steps import Place
+from scenarios.families.vxlan.promise import vxlan
 
 NETWORK = IPv4Network("192.168.0.0/24")
 VNI = 42
@@ -43,7 +43,7 @@ def topology(name: str) -> Topology:
 
 def promise(link: LinkMode, *control: Flow) -> Promise:
     """Return what VXLAN promises; who answers ARP and what is said beside it is the scenario's to say."""
-    return replace(vxlan_promise(), link=link, naming=Naming.HOSTS_FILE, control=control)
+    return vxlan(link, Naming.HOSTS_FILE, *control)
 
 
 def mac_of(address: IPv4Address) -> str:

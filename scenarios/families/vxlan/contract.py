@@ -18,8 +18,8 @@ from overlab.model import Endpoint, Finding, Phase, Verdict
 from probes import mtu, neighbours, reachability
 from probes.client import Peer
 from reports.recording import Recorder
-from scenarios.docker_overlay import OVERHEAD, VXLAN
-from scenarios.vxlan_diagnosis import Cause
+from scenarios.families.vxlan.diagnosis import Cause
+from scenarios.families.vxlan.promise import OVERHEAD, PORT
 
 CUT = 1400
 ICMP_HEADERS = 28  # IPv4 and ICMP
@@ -50,7 +50,7 @@ class Mutations:
         """Symptom: ARP is answered and names resolve, yet no packet comes through: 4789/udp is blocked."""
         src, dst = one_per_node(endpoints)[:2]
         speak(endpoints, vantages, "not the thing under test: it did not work before")
-        with lab.underlay.blocked("udp", VXLAN) as fault:
+        with lab.underlay.blocked("udp", PORT) as fault:
             found = self.follow(lab, overlay, vantages, src, dst)
             assert fault.hits() > 0, "invalid: nothing met the fault"
         named([found], Cause.UNDERLAY_BLOCKED, record)

@@ -13,7 +13,7 @@ from typing import Any
 
 from fixtures.lab import Lab
 from overlab.model import Finding
-from scenarios.hidden import Member, inspect, members, namespace
+from scenarios.families.docker.hidden import Member, inspect, members, namespace
 
 ROOT = "docker/network/v1.0"
 Content = Mapping[str, str]

@@ -13,7 +13,7 @@ from fixtures.lab import Lab
 from fixtures.node import Node
 from overlab.model import Endpoint
 from probes.neighbours import Table
-from scenarios.by_hand_steps import ADDRESS, LINK, VXLAN, Place, port
+from scenarios.families.by_hand.steps import ADDRESS, LINK, VXLAN, Place, port
 
 NOBODY = "nobody"
 

@@ -21,13 +21,14 @@ from probes.client import Peer
 from probes.common import ordered_pairs
 from probes.neighbours import Table
 from reports.recording import Recorder
-from scenarios import vxlan_contract
-from scenarios.by_hand import VNI, HandMade, mac_of
-from scenarios.by_hand_steps import FOLDER, VXLAN
-from scenarios.by_hand_tables import link_of
-from scenarios.docker_overlay import VXLAN as PORT
-from scenarios.vxlan_contract import all_ok
-from scenarios.vxlan_diagnosis import Cause, follow_by
+from scenarios.families.by_hand.base import VNI, HandMade, mac_of
+from scenarios.families.by_hand.steps import FOLDER, VXLAN
+from scenarios.families.by_hand.tables import link_of
+from scenarios.families.vxlan import contract as vxlan_contract
+from scenarios.families.vxlan import diagnosis
+from scenarios.families.vxlan.contract import all_ok
+from scenarios.families.vxlan.diagnosis import Cause
+from scenarios.families.vxlan.promise import PORT
 
 TOOLS = "overlab/tools"
 MOVER = "mover"
@@ -205,7 +206,7 @@ def follow(overlay: HandMade, vantages: Vantages, src: Endpoint, dst: Endpoint) 
         # What left its node lacked nothing there; it may have been sent to the wrong one.
         return overlay.tables(lab, [] if left else [dst.address])
 
-    found = follow_by(read, lab, vantages, src, dst)
+    found = diagnosis.follow(read, lab, vantages, src, dst)
     if found.outcome != Cause.NO_ENTRY:
         return found
     why, reason = overlay.why_missing(lab.node(src.node))

@@ -19,7 +19,6 @@ from overlab.model import Endpoint, Finding
 from probes import neighbours, trace
 from probes.neighbours import Table
 from probes.trace import Point
-from scenarios import hidden
 
 SIZE = 1000
 LEAVES, ARRIVES = "leaves on the underlay", "arrives on the underlay"
@@ -39,20 +38,12 @@ Read = Callable[[bool], Sequence[Table]]
 
 
 def follow(
-    lab: Lab, vantages: Vantages, network: str, src: Endpoint, dst: Endpoint, *, wait_s: float = 0.6
-) -> Finding:
-    """Follow one packet from `src` to `dst`; the finding's class is the cause, its evidence the way."""
-
-    def read(_left: bool) -> Sequence[Table]:
-        return hidden.tables(lab, network, hidden.members(lab, network))
-
-    return follow_by(read, lab, vantages, src, dst, wait_s=wait_s)
-
-
-def follow_by(
     read: Read, lab: Lab, vantages: Vantages, src: Endpoint, dst: Endpoint, *, wait_s: float = 0.6
 ) -> Finding:
-    """The same by other tables: `read` is told whether the packet left its node, and gives those to judge."""
+    """Follow one packet from `src` to `dst`; the finding's class is the cause, its evidence the way.
+
+    `read` is told whether the packet left its node, and gives the tables to judge.
+    """
     near, far = lab.node(src.node), lab.node(dst.node)
     points = [
         Point(LEAVES, vantages.node(near.name), near.interface),

@@ -5,7 +5,7 @@
         yield from watching(lab, scenario, run_folder)
 
     class TestContract(SidecarContract): ...     contract, sidecars, losses
-    class TestNat(BehindNat): ...                scenarios/behind_nat.py
+    class TestNat(BehindNat): ...                scenarios/families/sidecars/behind_nat.py
     class TestEnd(Ending): ...                   last
 
 `watch` is autouse, so that it is there before the overlay. Where something of the VPN's own is to be asked

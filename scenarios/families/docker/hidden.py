@@ -18,12 +18,14 @@ from typing import Any
 from fixtures.containers import in_network_of
 from fixtures.lab import Lab
 from fixtures.node import Node
+from fixtures.vantages import Vantages
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.errors import NotReadyError, OverlabError
-from overlab.model import Finding
+from overlab.model import Endpoint, Finding
 from probes import neighbours
 from probes.client import Peer
 from probes.neighbours import Table
+from scenarios.families.vxlan import diagnosis
 
 ELSEWHERE = "ep-"  # how an engine shows endpoints that others keep in the store
 
@@ -172,3 +174,14 @@ def settled(lab: Lab, network: str, *, within: float) -> list[Finding]:
     with suppress(NotReadyError):  # the findings say what is wrong
         wait_for("the hidden tables to be true", true, within=within)
     return seen
+
+
+def follow(
+    lab: Lab, vantages: Vantages, network: str, src: Endpoint, dst: Endpoint, *, wait_s: float = 0.6
+) -> Finding:
+    """Follow one packet from `src` to `dst` by the tables of the hidden namespaces: see the diagnosis."""
+
+    def read(_left: bool) -> Sequence[Table]:
+        return tables(lab, network, members(lab, network))
+
+    return diagnosis.follow(read, lab, vantages, src, dst, wait_s=wait_s)
