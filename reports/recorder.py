@@ -35,9 +35,10 @@ NARROWEST = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--results`."""
+    """Add `--results` and `--run`."""
     group = parser.getgroup("overlab")
     group.addoption("--results", metavar="DIR", help="folder that holds the runs (default: reports/runs)")
+    group.addoption("--run", metavar="ID", help="add to the run of that id: several sessions, one page")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     told: dict[str, Any] | None = getattr(config, "workerinput", None)
     if told is None:
         home = Path(config.getoption("results") or config.rootpath / "reports" / "runs").resolve()
-        run, worker = RunFolder(home / new_run_id()), "main"
+        run, worker = RunFolder(home / (config.getoption("run") or new_run_id())), "main"
         config.pluginmanager.register(Progress(config), "overlab-progress")
     else:
         run, worker = RunFolder(Path(told["overlab_run"])), told["workerid"]

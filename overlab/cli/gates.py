@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -14,43 +15,44 @@ GATES = (
     ("ruff format", ["ruff", "format", "--check", "."]),
     ("mypy", ["mypy", "."]),
 )
+TELLING = ("wireguard", "swarm")  # a VM's kernel has WireGuard and IPVS: the tests of the mark `vm`
+FOLDERS = tuple(f"scenarios/{name}" for name in TELLING)
 
 
 @click.command()
-@click.option("--vm", is_flag=True, help="Then the scenarios on real VMs too (provider vagrant).")
+@click.option("--vm", is_flag=True, help="What a VM's kernel tells more of, on namespaced nodes and on VMs.")
 @click.option("--soak", is_flag=True, help="With the long repetitions: kills, scale.")
 def test(vm: bool, soak: bool) -> int:
     """Run the gates (ruff, mypy), then all tests; the last line is pytest's summary.
 
-    A gate that fails ends it, before anything is set up.
+    A gate that fails ends it, before anything is set up. With --vm, the tests of the mark `vm` run instead,
+    on nodes of both kinds, and one page shows them side by side.
 
     \b
     Example: sudo ./lab test
     """
-    from fixtures.providers.catalogue import provider
-    from overlab.cli.preparing import announce, choose, set_up
-
-    machines = provider("vagrant") if vm else None
-    if machines is not None:
-        machines.check()
     for name, command in GATES:
         click.echo(f"gate: {name}", err=True)
         if run_here([sys.executable, "-m", *command]) != 0:
             click.echo(f"lab: gate {name} failed; mend it, then ./lab test (no test was run)", err=True)
             return FAILED
-    kind = provider("namespace")
+    marks = [] if soak else ["-m", "not soak"]
+    if not vm:
+        return _run("namespace", (), ["tests", "scenarios", *marks])
+    from reports.files import new_run_id
+
+    together = f"--run={new_run_id()}"
+    here = _run("namespace", TELLING, [*FOLDERS, "-m", "vm", together])
+    return here or _run("vagrant", TELLING, [*FOLDERS, "-m", "vm", together])
+
+
+def _run(name: str, scenarios: Sequence[str], arguments: Sequence[str]) -> int:
+    from fixtures.providers.catalogue import provider
+    from overlab.cli.preparing import announce, choose, set_up
+
+    kind = provider(name)
     kind.check()
-    chosen = choose((), (), None)
+    chosen = choose(scenarios, (), None)
     announce(kind, chosen)
     set_up(kind, chosen)
-    marks = [] if soak else ["-m", "not soak"]
-    status = run_pytest(["tests", "scenarios", *marks])
-    if machines is not None and status == 0:
-        # Where a VM shows what a namespaced node cannot: its kernel has more, and loads it.
-        telling = [
-            o for o in chosen if o.variant(machines.kernel_has) != o.variant(kind.kernel_has)
-        ] or chosen
-        folders = [f"scenarios/{overlay.topology.name}" for overlay in telling]
-        set_up(machines, telling)
-        status = run_pytest([*folders, "--provider=vagrant", *marks])
-    return status
+    return run_pytest([*arguments, f"--provider={name}"])

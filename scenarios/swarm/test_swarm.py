@@ -41,6 +41,7 @@ class TestTables(Tables):
     network = NETWORK
 
 
+@pytest.mark.vm  # where there is IPVS, a port answers on every node: the routing mesh
 class TestPaper:
     """One manager and four workers; a page that shows its host, spread over them."""
 

@@ -109,6 +109,7 @@ def balancer(farm: Farm) -> Iterator[str]:
 class TestBalancing:
     """What spreads requests over replicas: the kernel where it has IPVS, NGINX where one asks for it."""
 
+    @pytest.mark.vm
     def test_virtual_address(self, farm: Farm, balancer: str, record: Recorder) -> None:
         """A service's virtual address answers by IPVS alone; its task's own address always does."""
         lab, manager = farm.lab, farm.manager

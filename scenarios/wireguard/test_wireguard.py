@@ -23,6 +23,8 @@ from scenarios.contract import Contract
 from scenarios.wireguard.diagnose import Cause, follow
 from scenarios.wireguard.overlay import OVERLAY_NETWORK, PORT, WireGuardBridge, subnet_of
 
+pytestmark = pytest.mark.vm  # there the kernel's own WireGuard carries the packets
+
 Snapshot = dict[str, Any]
 
 
