@@ -13,6 +13,7 @@ import pytest
 from fixtures.lab import Lab
 from fixtures.providers.namespace import registry
 from fixtures.providers.namespace.labs import find
+from fixtures.waiting import NotYet, limit, wait_for
 from overlab.errors import OverlabError, UsageError
 from overlab.model import Secret
 from overlab.paths import CHECKOUT
@@ -78,6 +79,24 @@ def test_a_detached_lab_outlives_its_client(place: Ground) -> None:
     nothing_left(topology.name, place.cache, before, during)
     with pytest.raises(UsageError, match=f"no lab '{name}' is up"):
         find(place.cache, name)
+
+
+def test_a_lab_whose_folder_is_gone_ends(place: Ground) -> None:
+    """Symptom: somebody removes the cache folder, and a lab goes on that no command can find."""
+    topology = small("a")
+    before = census(topology.name, place.cache)
+    lab = place.boot(topology)
+    lab.detach()
+    during = census(topology.name, place.cache)
+    assert during.namespaces
+    subprocess.run(["rm", "-rf", "--one-file-system", str(lab.folder)], check=False)
+
+    def gone() -> None:
+        if census(topology.name, place.cache).processes - before.processes:
+            raise NotYet("its processes go on")
+
+    wait_for("the lab to end", gone, within=limit("down"))
+    nothing_left(topology.name, place.cache, before, during)
 
 
 def test_clients_share_what_must_be_masked(bare: Lab, place: Ground) -> None:
