@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
+import pytest
+
 from fixtures import dockercoins as application_of
 from fixtures.containers import freeze, thaw
 from fixtures.control import PREFIX, BareUnderlay
@@ -22,6 +24,7 @@ from fixtures.lab import Lab
 from fixtures.overlay import Overlay
 from fixtures.plugin import alone_on_this_machine
 from fixtures.vantages import Vantages
+from overlab.errors import NotHereError
 from overlab.model import Endpoint, Finding, Phase, Verdict
 from probes import compare, dockercoins, goodput, latency
 from probes.client import Peer
@@ -49,6 +52,7 @@ class Contract(Questions):
 
     def test_costs(
         self,
+        pytestconfig: pytest.Config,
         lab: Lab,
         overlay: Overlay,
         peers: list[Peer],
@@ -57,6 +61,8 @@ class Contract(Questions):
         record: Recorder,
     ) -> None:
         """Goodput, latency, hashes and CPU as shares of the bare underlay, in one ABBA block of slots."""
+        if not pytestconfig.getoption("--costs"):
+            raise NotHereError("the costs were not asked for", "use --costs, or ./lab matrix")
         bare = BareUnderlay(lab.topology, overlay.placement)
         nodes = [vantages.underlay_peer(peer.agent.vantage.node) for peer in peers[:2]]
         with (

@@ -6,6 +6,7 @@ What the overlay promises (`Promise`) decides what is expected; nothing here kno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -163,23 +164,29 @@ class Questions:
         pairs = [(worker, peer) for peer in needed]
         _all_ok([record(f) for f in reachability.check(pairs, protocols=[reachability.Protocol.NAME])])
 
-    def test_dockercoins(self, application: DockerCoins, vantages: Vantages, record: Recorder) -> None:
-        """The application lives: its counter grows within bounds, and every coin is one."""
+    def test_dockercoins(
+        self,
+        lab: Lab,
+        overlay: Overlay,
+        application: DockerCoins,
+        vantages: Vantages,
+        record: Recorder,
+        run_folder: RunFolder,
+    ) -> None:
+        """The application lives: its counter grows within bounds, every coin is one, its graph grows.
+
+        A browser inside the lab looks while the counter is read: that is how the application is used.
+        """
         worker = vantages.peer(application["worker"])
         where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
         reached = dockercoins.App(worker.agent, **where)
-        with alone_on_this_machine():
+        viewer, url = lab.node(application["rng"].node), application_of.page_url(lab, overlay, application)
+        picture = run_folder.evidence / f"webui-{lab.topology.name}.png"
+        with alone_on_this_machine(), ThreadPoolExecutor(1) as beside:
+            page = beside.submit(see_page, viewer, url, picture)
             found = dockercoins.pace(reached, samples=SAMPLES, seconds=MEASURED_S)
-        _all_ok([*(record(f, phase=Phase.PERF) for f in found), record(dockercoins.wallet(reached))])
-
-    def test_page(
-        self, lab: Lab, overlay: Overlay, application: DockerCoins, record: Recorder, run_folder: RunFolder
-    ) -> None:
-        """A browser inside the lab sees the application's graph grow."""
-        viewer = lab.node(application["rng"].node)
-        url = application_of.page_url(lab, overlay, application)
-        finding = see_page(viewer, url, run_folder.evidence / f"webui-{lab.topology.name}.png")
-        assert record(finding).ok, finding
+        told = [record(f, phase=Phase.PERF) for f in found]
+        _all_ok([*told, record(dockercoins.wallet(reached)), record(page.result())])
 
 
 def wires(lab: Lab, peers: list[Peer], vantages: Vantages) -> tuple[encapsulation.Wire, encapsulation.Wire]:

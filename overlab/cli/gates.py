@@ -38,7 +38,7 @@ def test(vm: bool, soak: bool) -> int:
             return FAILED
     marks = [] if soak else ["-m", "not soak"]
     if not vm:
-        return _run("namespace", (), ["tests", "scenarios", *marks])
+        return _run("namespace", (), ["tests", "scenarios", "--costs", *marks])
     from reports.files import new_run_id
 
     together = f"--run={new_run_id()}"

@@ -40,7 +40,7 @@ def matrix(
     announce(kind, chosen)
     ledger = set_up(kind, chosen).ledger
     arguments = [f"scenarios/{overlay.topology.name}" for overlay in chosen]
-    arguments += [f"-O{word}" for word in given]
+    arguments += ["--costs", *(f"-O{word}" for word in given)]
     arguments += [f"--provider={provider}", *([f"--engine={engine}"] if engine else [])]
     arguments += [f"--box={box}", *([f"--inventory={inventory.absolute()}"] if inventory else [])]
     arguments += [] if validation else ["-m", "not validation"]
