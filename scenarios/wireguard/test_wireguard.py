@@ -176,6 +176,8 @@ class TestNotInThePaper:
             assert record(found, phase=Phase.HEAL).ok, found
 
 
+NAT = ("iptables", "-t", "nat")
+RULE = ("POSTROUTING", "-o", "wg0", "-s", str(OVERLAY_NETWORK), "-j", "ACCEPT")
 Breaks = Callable[[Lab, Endpoint, Endpoint], AbstractContextManager[None]]
 
 
@@ -194,21 +196,39 @@ def routed_by_the_bridge(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[Non
 
 @contextmanager
 def without_the_rule(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    rule = ["POSTROUTING", "-o", "wg0", "-s", str(OVERLAY_NETWORK), "-j", "ACCEPT"]
-    table = ["iptables", "-t", "nat"]
-    with changed(lab.node(src.node), [*table, "-D", *rule], [*table, "-I", *rule]):
+    with (
+        flows_forgotten(lab, src, dst),
+        changed(lab.node(src.node), [*NAT, "-D", *RULE], [*NAT, "-I", *RULE]),
+    ):
         yield
 
 
 @contextmanager
 def behind_another_rule(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    rule = ["POSTROUTING", "-o", "wg0", "-s", str(OVERLAY_NETWORK), "-j", "ACCEPT"]
-    table = ["iptables", "-t", "nat"]
     with (
         without_the_rule(lab, src, dst),
-        changed(lab.node(src.node), [*table, "-A", *rule], [*table, "-D", *rule]),
+        changed(lab.node(src.node), [*NAT, "-A", *RULE], [*NAT, "-D", *RULE]),
     ):
         yield
+
+
+@contextmanager
+def flows_forgotten(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
+    """Forget the flows between two containers, before and after.
+
+    Whether a flow is rewritten is decided by its first packet; a probe whose port was used by another within
+    30 s is taken for that flow, and tells nothing of the rules of now.
+    """
+    ends = ["-s", str(src.address), "-d", str(dst.address)]
+
+    def forget() -> None:
+        lab.node(src.node).run(["conntrack", "-D", "-p", "udp", *ends], check=False, quiet=True)
+
+    forget()
+    try:
+        yield
+    finally:
+        forget()
 
 
 @contextmanager
