@@ -31,7 +31,7 @@ from scenarios.consul.overlay import HTTP, NETWORK, SHARED, leader
 from scenarios.consul.recorders import Event, Recorders, app_solicit, recording, shown
 from scenarios.contract import Contract
 from scenarios.families.docker import hidden, libnetwork
-from scenarios.families.docker.base import StoreOverlay, network_again
+from scenarios.families.docker.base import StoreOverlay, network_again, run_container
 from scenarios.families.docker.contract import Mutations, Store, Tables, own_network
 
 IMAGE = "net-tools"
@@ -192,8 +192,7 @@ class TestNetTools:
             # By address: names are the contract's to ask, where more than two changes can be heard of.
             urls = {}
             for name, node in lab.nodes.items():
-                web = ["--name", f"web-{name}", "--hostname", f"web-{name}", f"--network={network}"]
-                node.run(["docker", "run", "-d", *web, IMAGE])
+                run_container(node, f"web-{name}", "--hostname", f"web-{name}", f"--network={network}", IMAGE)
                 urls[name] = f"http://{container_address(node, f'web-{name}', network)}"
             for node, (own, other) in zip(lab.nodes.values(), permutations(lab.nodes), strict=True):
                 asked = partial(_page, node, f"web-{own}", urls[other])

@@ -23,7 +23,13 @@ from probes import neighbours
 from probes.neighbours import Table
 from reports.recording import Recorder
 from scenarios.families.docker import hidden, libnetwork
-from scenarios.families.docker.base import StoreOverlay, StoreState, ask_for_network, network_again
+from scenarios.families.docker.base import (
+    StoreOverlay,
+    StoreState,
+    ask_for_network,
+    network_again,
+    run_container,
+)
 from scenarios.families.vxlan import contract as vxlan_contract
 from scenarios.families.vxlan.contract import all_ok, named, speak
 
@@ -152,7 +158,7 @@ def started() -> Iterator[Callable[[Node, str, str], Endpoint]]:
     made: dict[str, Node] = {}
 
     def start(node: Node, name: str, network: str) -> Endpoint:
-        node.run(["docker", "run", "-d", "--name", name, f"--network={network}", "overlab/tools"])
+        run_container(node, name, f"--network={network}", "overlab/tools")
         made[name] = node
         return Endpoint(name, node.name, container_address(node, name, network))
 
