@@ -25,9 +25,8 @@ from fixtures import overlay as base
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import container_address
-from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Flow, NodeSpec, Topology
-from scenarios.families.docker.base import overlay_promise
+from scenarios.families.docker.base import overlay_promise, remove_network
 from scenarios.swarm import cluster, storage
 
 NETWORK = "dockercoins"
@@ -92,13 +91,7 @@ class Swarm(base.Overlay):
     def down(self, lab: Lab) -> None:
         """Remove the network, then let everybody leave; the last manager has to be forced."""
         manager = lab.node(NAMES[0])
-
-        def removed() -> None:
-            done = manager.run(["docker", "network", "rm", NETWORK], check=False, quiet=True)
-            if done.status != 0:
-                raise NotYet(done.err.strip())
-
-        wait_for(f"{NETWORK} to be removed", removed, within=limit("overlay"))
+        remove_network(manager, NETWORK)
         for name in reversed(NAMES):
             lab.node(name).run(["docker", "swarm", "leave", "--force"])
 

@@ -96,7 +96,7 @@ class StoreOverlay(Overlay):
 
     def down(self, lab: Lab) -> None:
         """Remove the network, take the engines off the store, and stop it."""
-        next(iter(lab.nodes.values())).run(["docker", "network", "rm", self.network])
+        remove_network(next(iter(lab.nodes.values())), self.network)
         lab.each(lambda node: node.configure_engine())
         self.stop_store(lab)
 
@@ -146,6 +146,17 @@ def run_container(node: Node, name: str, *words: str) -> None:
     raise NodeError(f"{node}: {name} did not start: {done.err.strip()}", "./lab logs NODE docker")
 
 
+def remove_network(node: Node, name: str) -> None:
+    """Remove a network; an engine may hear a moment late that another's last container on it went."""
+
+    def removed() -> None:
+        done = node.run(["docker", "network", "rm", name], check=False)
+        if done.status != 0:
+            raise NotYet(done.err.strip())
+
+    wait_for(f"{name} to be removed", removed, within=limit("overlay"))
+
+
 def ask_for_network(overlay: StoreOverlay, lab: Lab, node: Node, name: str = "asked") -> Finding:
     """Make a network on `node` and remove it again: what needs the store most.
 
@@ -157,7 +168,7 @@ def ask_for_network(overlay: StoreOverlay, lab: Lab, node: Node, name: str = "as
     if made.status == 0:
         for other in lab.nodes.values():
             wait_for(f"{name} on {other}", partial(has_network, other, name), within=limit("overlay"))
-        node.run(["docker", "network", "rm", name])
+        remove_network(node, name)
         state, words = StoreState.OK, ""
     else:
         state, words = overlay.store_state(node)

@@ -28,6 +28,7 @@ from scenarios.families.docker.base import (
     StoreState,
     ask_for_network,
     network_again,
+    remove_network,
     run_container,
 )
 from scenarios.families.vxlan import contract as vxlan_contract
@@ -149,7 +150,7 @@ def own_network(node: Node, name: str) -> Iterator[str]:
     except BaseException:
         node.run(["docker", "network", "rm", name], check=False)  # what went wrong is on its way up
         raise
-    node.run(["docker", "network", "rm", name])
+    remove_network(node, name)
 
 
 @contextmanager
