@@ -62,7 +62,7 @@ class Contract(Questions):
     ) -> None:
         """Goodput, latency, hashes and CPU as shares of the bare underlay, in one ABBA block of slots."""
         if not pytestconfig.getoption("--costs"):
-            raise NotHereError("the costs were not asked for", "use --costs, or ./lab matrix")
+            raise NotHereError("not asked for", "use --costs, or ./lab matrix")
         bare = BareUnderlay(lab.topology, overlay.placement)
         nodes = [vantages.underlay_peer(peer.agent.vantage.node) for peer in peers[:2]]
         with (
