@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fixtures.command import Process
+from fixtures.containers import in_network_of
 from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
+from overlab.model import Endpoint
 
 KINDS = ("link", "route", "neigh")
 MARK = "recmark"
@@ -129,3 +131,25 @@ def shown(events: list[Event]) -> list[str]:
         return []
     zero = events[0].time
     return [f"{(e.time - zero).total_seconds() * 1000:9.1f} ms  {e.kind:5}  {e.text}" for e in events]
+
+
+def first_packet(node: Node, container: str, other: Node, dst: Endpoint, recorders: Recorders) -> float:
+    """Let `container` send a packet that must first find the other node; return its round trip in ms."""
+    node.run(["ip", "neigh", "del", str(other.address), "dev", node.interface], check=False)
+    told = in_network_of(node, container, ["ping", "-c", "1", "-W", "5", str(dst.address)]).out
+
+    def found() -> None:
+        last = [e.text for e in recorders.timeline() if e.kind == "neigh" and str(other.address) in e.text]
+        if not last or "REACHABLE" not in last[-1]:
+            raise NotYet(last[-1] if last else "nothing was told")
+
+    wait_for(f"{other} to be told as reachable", found, within=limit("overlay"))
+    return float(told.partition("time=")[2].split()[0])
+
+
+def asked_first(timeline: list[Event], address: str) -> float:
+    """Return how long the last neighbour that user space was asked for waited for the wire, in ms."""
+    about = [event for event in timeline if event.kind == "neigh" and address in event.text]
+    asked = [event.time for event in about if event.text.startswith("miss")]
+    found = [event.time for event in about if "REACHABLE" in event.text]
+    return (found[-1] - asked[-1]).total_seconds() * 1000 if asked and found else 0.0

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.containers import in_network_of
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import Overlay, container_address
@@ -28,7 +27,7 @@ from reports.files import RunFolder
 from reports.recording import Recorder
 from scenarios.consul import proxies
 from scenarios.consul.overlay import HTTP, NETWORK, SHARED, leader
-from scenarios.consul.recorders import Event, Recorders, app_solicit, recording, shown
+from scenarios.consul.recorders import app_solicit, asked_first, first_packet, recording, shown
 from scenarios.contract import Contract
 from scenarios.families.docker import hidden, libnetwork
 from scenarios.families.docker.base import StoreOverlay, network_again, run_container
@@ -246,28 +245,6 @@ class TestReboot:
         node = next(iter(lab.nodes.values()))
         record(network_again(overlay, lab, node), phase=Phase.HEAL)
         assert all(f.ok for f in libnetwork.compare(lab, NETWORK, overlay.stored(node)))
-
-
-def first_packet(node: Node, container: str, other: Node, dst: Endpoint, recorders: Recorders) -> float:
-    """Let `container` send a packet that must first find the other node; return its round trip in ms."""
-    node.run(["ip", "neigh", "del", str(other.address), "dev", node.interface], check=False)
-    told = in_network_of(node, container, ["ping", "-c", "1", "-W", "5", str(dst.address)]).out
-
-    def found() -> None:
-        last = [e.text for e in recorders.timeline() if e.kind == "neigh" and str(other.address) in e.text]
-        if not last or "REACHABLE" not in last[-1]:
-            raise NotYet(last[-1] if last else "nothing was told")
-
-    wait_for(f"{other} to be told as reachable", found, within=limit("overlay"))
-    return float(told.partition("time=")[2].split()[0])
-
-
-def asked_first(timeline: list[Event], address: str) -> float:
-    """Return how long the last neighbour that user space was asked for waited for the wire, in ms."""
-    about = [event for event in timeline if event.kind == "neigh" and address in event.text]
-    asked = [event.time for event in about if event.text.startswith("miss")]
-    found = [event.time for event in about if "REACHABLE" in event.text]
-    return (found[-1] - asked[-1]).total_seconds() * 1000 if asked and found else 0.0
 
 
 @contextmanager

@@ -11,62 +11,27 @@ The steps build on each other, in this order. The limits are wide; only what hap
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
 from fixtures.lab import Lab
-from fixtures.node import Node
 from fixtures.overlay import Overlay
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Finding, Phase, Verdict
 from reports.recording import Recorder
 from scenarios.swarm import cluster, services
 from scenarios.swarm.cluster import Balancing
+from scenarios.swarm.farm import REPLICAS, WEB, WEB_PORT, Farm, has_managers, refused, step
 from scenarios.swarm.overlay import NAMES, NETWORK
 
 pytestmark = pytest.mark.validation
 
-WEB, HELLO, LB, VIRTUAL, EVEN = "nginx-web", "hello", "lb", "hello-vip", "even"
-WEB_PORT, HELLO_PORT, LB_PORT = 8080, 8082, 8090  # the paper has 8080 for two of them
+HELLO, LB, VIRTUAL, EVEN = "hello", "lb", "hello-vip", "even"
+HELLO_PORT, LB_PORT = 8082, 8090  # the paper has 8080 for two of them
 BALANCED = "loadbalancing"
 REQUESTS = 300
-REPLICAS = 3
 HEARTBEAT = "1s"  # ours
-NO_LEADER = "does not have a leader"
-
-
-@dataclass
-class Farm:
-    """The Swarm as the steps leave it to each other."""
-
-    lab: Lab
-    manager: Node
-    balancing: Balancing
-    network: str
-    off: list[str] = field(default_factory=list)
-
-    def spread(self, fits: Callable[[list[str]], bool], what: str, service: str = WEB) -> list[str]:
-        """Wait until a service is spread as `fits` says: a dead node is known after three heartbeats."""
-        return cluster.wait_spread(self.manager, service, fits, what=what, within=2 * limit("members"))
-
-    def elsewhere(self, gone: str) -> list[str]:
-        """Wait until three replicas run, none of them on `gone`."""
-        return self.spread(lambda on: len(on) == REPLICAS and gone not in on, f"on {REPLICAS}, not on {gone}")
-
-    def worker_with_replica(self) -> Node:
-        """Return a node to take away: a worker that has a replica."""
-        managers = {m.name for m in cluster.members(self.manager) if m.manager}
-        return self.lab.node(next(n for n in cluster.spread(self.manager, WEB) if n not in managers))
-
-    def answers(self, name: str) -> bool:
-        """True when nginx-web's page on a node shows that node, or any node where there is a mesh."""
-        asker = next(n for n in self.lab.nodes.values() if n.name not in self.off)
-        said = services.page(asker, f"http://{self.lab.node(name).address}:{WEB_PORT}/host")
-        return said is not None and (self.balancing is Balancing.MESH or said.split()[0] == name)
 
 
 @pytest.fixture(scope="module")
@@ -181,18 +146,6 @@ class TestBalancing:
         record(finding)
 
 
-@contextmanager
-def step(record: Recorder, name: str, node: str, paper: str | None = None) -> Iterator[dict[str, object]]:
-    """Time one step and record it; what the step puts into the dictionary is its evidence."""
-    evidence: dict[str, object] = {}
-    started = time.monotonic()
-    yield evidence
-    seconds = round(time.monotonic() - started, 2)
-    reason = str(evidence.pop("reason", ""))
-    finding = Finding(name, "ok", seconds, "s", dst=node, reason=reason, evidence=evidence)
-    record(finding, paper=paper)
-
-
 class TestNodes:
     """Workers go and come."""
 
@@ -281,7 +234,7 @@ class TestManagers:
         first, others = farm.manager, [farm.lab.node(name) for name in NAMES[1:3]]
         with step(record, "promote", ", ".join(n.name for n in others)):
             first.run(["docker", "node", "promote", *(n.name for n in others)])
-            wait_for("three managers", lambda: _managers(first, 3), within=limit("members"))
+            wait_for("three managers", lambda: has_managers(first, 3), within=limit("members"))
         with step(record, "leader-dies", first.name) as seen:
             first.power_off()
             farm.off.append(first.name)
@@ -309,7 +262,7 @@ class TestManagers:
             farm.lab.node(dying).power_off()
             farm.off.append(dying)
             seen["reason"] = wait_for(
-                "management to refuse", lambda: _refused(farm), within=2 * limit("members")
+                "management to refuse", lambda: refused(farm), within=2 * limit("members")
             )
         silent = [name for name in on if not farm.answers(name)]
         assert on, "not the thing under test: no replica is left"
@@ -348,17 +301,3 @@ class TestManagers:
         verdict = Verdict.PASS if not left else Verdict.FAIL
         record(finding, phase=Phase.FAULT, paper="force-after-leave", verdict=verdict)
         assert not left
-
-
-def _managers(node: Node, count: int) -> None:
-    reachable = [m.name for m in cluster.members(node) if m.manager in ("Leader", "Reachable")]
-    if len(reachable) != count:
-        raise NotYet(f"{len(reachable)}: {', '.join(reachable)}")
-
-
-def _refused(farm: Farm) -> str:
-    """Return a manager's own words for having no quorum."""
-    said = farm.manager.run(["docker", "service", "scale", "--detach", f"{WEB}=1"], check=False)
-    if NO_LEADER not in said.err:
-        raise NotYet((said.err or "it did as it was told").strip()[-200:])
-    return said.err.strip().rpartition("desc = ")[2][:160]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -20,6 +18,17 @@ from overlab.model import Endpoint, Finding, Phase, Verdict
 from probes import mtu, reachability, routing
 from reports.recording import Recorder
 from scenarios.contract import Contract
+from scenarios.wireguard.breaks import (
+    Breaks,
+    behind_another_rule,
+    forward_dropped,
+    forward_policy_drop,
+    healthy,
+    port_blocked,
+    routed_by_the_bridge,
+    without_proxy_arp,
+    without_the_rule,
+)
 from scenarios.wireguard.diagnose import Cause, follow
 from scenarios.wireguard.overlay import OVERLAY_NETWORK, PORT, WireGuardBridge, subnet_of
 
@@ -176,75 +185,6 @@ class TestNotInThePaper:
             assert record(found, phase=Phase.HEAL).ok, found
 
 
-NAT = ("iptables", "-t", "nat")
-RULE = ("POSTROUTING", "-o", "wg0", "-s", str(OVERLAY_NETWORK), "-j", "ACCEPT")
-Breaks = Callable[[Lab, Endpoint, Endpoint], AbstractContextManager[None]]
-
-
-@contextmanager
-def without_proxy_arp(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    with changed(lab.node(src.node), *sysctl("net.ipv4.conf.ovl0.proxy_arp", 0, 1)):
-        yield
-
-
-@contextmanager
-def routed_by_the_bridge(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    replace = ["ip", "route", "replace", str(OVERLAY_NETWORK), "dev"]
-    with changed(lab.node(src.node), [*replace, "ovl0"], [*replace, "wg0"]):
-        yield
-
-
-@contextmanager
-def without_the_rule(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    with (
-        flows_forgotten(lab, src, dst),
-        changed(lab.node(src.node), [*NAT, "-D", *RULE], [*NAT, "-I", *RULE]),
-    ):
-        yield
-
-
-@contextmanager
-def behind_another_rule(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    with (
-        without_the_rule(lab, src, dst),
-        changed(lab.node(src.node), [*NAT, "-A", *RULE], [*NAT, "-D", *RULE]),
-    ):
-        yield
-
-
-@contextmanager
-def flows_forgotten(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    """Forget the flows between two containers, before and after.
-
-    Whether a flow is rewritten is decided by its first packet; a probe whose port was used by another within
-    30 s is taken for that flow, and tells nothing of the rules of now.
-    """
-    ends = ["-s", str(src.address), "-d", str(dst.address)]
-
-    def forget() -> None:
-        lab.node(src.node).run(["conntrack", "-D", "-p", "udp", *ends], check=False, quiet=True)
-
-    forget()
-    try:
-        yield
-    finally:
-        forget()
-
-
-@contextmanager
-def forward_dropped(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    node = lab.node(dst.node)
-    rule = ["DOCKER-USER", "-i", "wg0", "-o", "ovl0", "-j", "ACCEPT"]
-    with forward_policy_drop(node), changed(node, ["iptables", "-D", *rule], ["iptables", "-I", *rule]):
-        yield
-
-
-@contextmanager
-def port_blocked(lab: Lab, src: Endpoint, dst: Endpoint) -> Iterator[None]:
-    with lab.underlay.blocked("udp", PORT):
-        yield
-
-
 class TestMutations:
     """Each ingredient is taken away, and the finding names it; then it is put back, and all is well."""
 
@@ -358,33 +298,3 @@ def test_plan_of_the_addresses() -> None:
         "172.20.102.0/24",
         "172.20.103.0/24",
     ]
-
-
-def healthy(lab: Lab, vantages: Vantages, src: Endpoint, dst: Endpoint, otherwise: str) -> None:
-    """Hold that `src` reaches `dst`."""
-    pair = [(vantages.peer(src), vantages.peer(dst))]
-    found = reachability.check(pair, protocols=[reachability.Protocol.UDP])
-    assert all(f.ok for f in found), f"{otherwise}: {found[0]}"
-
-
-@contextmanager
-def changed(node: Node, change: list[str], undo: list[str]) -> Iterator[None]:
-    """Run one command on a node, and another at the end."""
-    node.run(change)
-    try:
-        yield
-    finally:
-        node.run(undo)
-
-
-def sysctl(name: str, value: int, undo: int) -> tuple[list[str], list[str]]:
-    """Return the command that sets a sysctl, and the one that sets it back."""
-    return ["sysctl", "-w", f"{name}={value}"], ["sysctl", "-w", f"{name}={undo}"]
-
-
-@contextmanager
-def forward_policy_drop(node: Node) -> Iterator[None]:
-    """Give a node the policy that a stock Docker host has when it turned forwarding on by itself."""
-    policy = ["iptables", "-P", "FORWARD"]
-    with changed(node, [*policy, "DROP"], [*policy, "ACCEPT"]):
-        yield

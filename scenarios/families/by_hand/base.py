@@ -98,7 +98,7 @@ class HandMade(Overlay):
 
     @abstractmethod
     def up_script(self, node: Node) -> str:
-        """Return what a boot does: see by_hand_steps.up."""
+        """Return what a boot does: see `steps.up`."""
 
     @abstractmethod
     def down_script(self, node: Node) -> str:
