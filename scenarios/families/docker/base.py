@@ -25,7 +25,11 @@ from scenarios.families.vxlan.promise import vxlan
 ENGINE, GOSSIP = 2375, 7946
 CONTROL = (Flow("tcp", GOSSIP, "the engines' gossip"), Flow("udp", GOSSIP, "the engines' gossip"))
 
-MISDIALLED = re.compile(r"dial tcp \S+: connect: (?:connection refused|network is unreachable)")
+# What an engine says of its store for a moment: not reached, or not told of a network that another has made.
+PASSING = re.compile(
+    r"dial tcp \S+: connect: (?:connection refused|network is unreachable)"
+    r"|failed to get network from store"
+)
 
 
 def overlay_promise(*control: Flow) -> Promise:
@@ -129,21 +133,24 @@ class StoreOverlay(Overlay):
 
 
 def run_container(node: Node, name: str, *words: str) -> None:
-    """Start a container on a network of the store's; once more where the engine did not find its own store.
+    """Start a container on a network of the store's; again where an engine did not find it, or the store.
 
     libnetwork enters namespaces of containers with threads of the engine, and now and then (seen once in some
     300 starts, on a busy machine) dials the store on a thread that stayed in one: github.com/moby/libnetwork,
     issues 1113 and 1140.
     """
-    start = ["docker", "run", "-d", "--name", name, *words]
-    done = node.run(start, check=False)
-    if done.status == 0:
-        return
-    if MISDIALLED.search(done.err):
+
+    def started() -> None:
+        done = node.run(["docker", "run", "-d", "--name", name, *words], check=False)
+        if done.status == 0:
+            return
+        said = done.err.strip()
+        if not PASSING.search(said):
+            raise NodeError(f"{node}: {name} did not start: {said}", "./lab logs NODE docker")
         node.run(["docker", "rm", "-f", name], check=False)
-        node.run(start)
-        return
-    raise NodeError(f"{node}: {name} did not start: {done.err.strip()}", "./lab logs NODE docker")
+        raise NotYet(said)
+
+    wait_for(f"{name} to start on {node}", started, within=limit("overlay"))
 
 
 def remove_network(node: Node, name: str) -> None:
