@@ -30,8 +30,9 @@ from scenarios.consul.overlay import HTTP, NETWORK, SHARED, leader
 from scenarios.consul.recorders import app_solicit, asked_first, first_packet, recording, shown
 from scenarios.contract import Contract
 from scenarios.families.docker import hidden, libnetwork
-from scenarios.families.docker.base import StoreOverlay, network_again, run_container
+from scenarios.families.docker.base import StoreOverlay, network_again
 from scenarios.families.docker.contract import Mutations, Store, Tables, own_network
+from scenarios.families.docker.engine import remove_container, run_container
 
 IMAGE = "net-tools"
 CONTEXT = Path(__file__).with_name("net-tools")
@@ -200,7 +201,7 @@ class TestNetTools:
                 took = {"build_s": round(built.duration, 1), "save_s": round(saved.duration, 1)}
                 finding = Finding("net-tools", outcome, page, src=own, dst=other, evidence=took)
                 assert record(finding).ok, finding
-            lab.each(lambda node: node.run(["docker", "rm", "-f", f"web-{node}"]))
+            lab.each(lambda node: remove_container(node, f"web-{node}", network))
         lab.each(lambda node: node.run(["docker", "rmi", IMAGE]))
 
 

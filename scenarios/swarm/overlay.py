@@ -26,7 +26,8 @@ from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import container_address
 from overlab.model import Endpoint, Flow, NodeSpec, Topology
-from scenarios.families.docker.base import overlay_promise, remove_network
+from scenarios.families.docker.base import overlay_promise
+from scenarios.families.docker.engine import remove_network
 from scenarios.swarm import cluster, storage
 
 NETWORK = "dockercoins"

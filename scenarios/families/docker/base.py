@@ -6,7 +6,6 @@ of their containers' whereabouts by gossip (Serf, 7946). The packets travel in V
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,22 +13,16 @@ from functools import partial
 from ipaddress import IPv4Address
 from typing import ClassVar
 
-from fixtures.command import NodeError
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import Overlay, container_address
 from fixtures.waiting import NotYet, limit, wait_for
 from overlab.model import Endpoint, Finding, Flow, LinkMode, Naming, Promise
+from scenarios.families.docker.engine import has_network, make_network, remove_network, run_container
 from scenarios.families.vxlan.promise import vxlan
 
 ENGINE, GOSSIP = 2375, 7946
 CONTROL = (Flow("tcp", GOSSIP, "the engines' gossip"), Flow("udp", GOSSIP, "the engines' gossip"))
-
-# What an engine says of its store for a moment: not reached, or not told of a network that another has made.
-PASSING = re.compile(
-    r"dial tcp \S+: connect: (?:connection refused|network is unreachable)"
-    r"|failed to get network from store"
-)
 
 
 def overlay_promise(*control: Flow) -> Promise:
@@ -86,7 +79,7 @@ class StoreOverlay(Overlay):
         lab.each(self._use_store)
         lab.each(gossips)
         first = next(iter(lab.nodes.values()))
-        first.run(["docker", "network", "create", "-d", "overlay", self.network])
+        make_network(first, self.network)
         for node in lab.nodes.values():
             wait_for(
                 f"{self.network} on {node}", partial(has_network, node, self.network), within=limit("overlay")
@@ -132,38 +125,6 @@ class StoreOverlay(Overlay):
         return super().revive(lab, endpoints)
 
 
-def run_container(node: Node, name: str, *words: str) -> None:
-    """Start a container on a network of the store's; again where an engine did not find it, or the store.
-
-    libnetwork enters namespaces of containers with threads of the engine, and now and then (seen once in some
-    300 starts, on a busy machine) dials the store on a thread that stayed in one: github.com/moby/libnetwork,
-    issues 1113 and 1140.
-    """
-
-    def started() -> None:
-        done = node.run(["docker", "run", "-d", "--name", name, *words], check=False)
-        if done.status == 0:
-            return
-        said = done.err.strip()
-        if not PASSING.search(said):
-            raise NodeError(f"{node}: {name} did not start: {said}", "./lab logs NODE docker")
-        node.run(["docker", "rm", "-f", name], check=False)
-        raise NotYet(said)
-
-    wait_for(f"{name} to start on {node}", started, within=limit("overlay"))
-
-
-def remove_network(node: Node, name: str) -> None:
-    """Remove a network; an engine may hear a moment late that another's last container on it went."""
-
-    def removed() -> None:
-        done = node.run(["docker", "network", "rm", name], check=False)
-        if done.status != 0:
-            raise NotYet(done.err.strip())
-
-    wait_for(f"{name} to be removed", removed, within=limit("overlay"))
-
-
 def ask_for_network(overlay: StoreOverlay, lab: Lab, node: Node, name: str = "asked") -> Finding:
     """Make a network on `node` and remove it again: what needs the store most.
 
@@ -207,10 +168,3 @@ def gossips(node: Node) -> None:
     wait_for(
         f"the engine of {node} to gossip", listens, within=limit("members"), look="./lab logs NODE docker"
     )
-
-
-def has_network(node: Node, network: str) -> None:
-    """Raise NotYet until the engine of `node` has `network`."""
-    names = node.run(["docker", "network", "ls", "--format", "{{.Name}}"], quiet=True).out.split()
-    if network not in names:
-        raise NotYet(f"networks {', '.join(names)}")

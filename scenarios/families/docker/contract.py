@@ -28,9 +28,8 @@ from scenarios.families.docker.base import (
     StoreState,
     ask_for_network,
     network_again,
-    remove_network,
-    run_container,
 )
+from scenarios.families.docker.engine import make_network, remove_container, remove_network, run_container
 from scenarios.families.vxlan import contract as vxlan_contract
 from scenarios.families.vxlan.contract import all_ok, named, speak
 
@@ -65,14 +64,14 @@ class Tables:
             before = start(here, "mover", network)
             ping = ["ping", "-c", "3", "-i", "0.2", "-w", "5", str(before.address)]
             in_network_of(there, other.container, ping)  # so that it is known where it was
-            here.run(["docker", "rm", "-f", "mover"])
+            remove_container(here, "mover", network)
             after = start(there, "mover", network)
             peers = vantages.peers([stayed, other, after])
             found = hidden.check(lab, network, peers)
             all_ok([record(f) for f in found])
             for peer in peers:
                 vantages.drop(peer)
-            there.run(["docker", "rm", "-f", "mover"])
+            remove_container(there, "mover", network)
             start(here, "mover", network)
             back = hidden.settled(lab, network, within=BACK_S)
             wrong = [f for f in back if not f.ok]
@@ -144,7 +143,7 @@ class Mutations(vxlan_contract.Mutations):
 @contextmanager
 def own_network(node: Node, name: str) -> Iterator[str]:
     """Make an overlay network on `node` for a while."""
-    node.run(["docker", "network", "create", "--driver=overlay", "--attachable", name])
+    make_network(node, name, "--attachable")
     try:
         yield name
     except BaseException:
