@@ -9,6 +9,7 @@ A scenario's test file inherits the classes that it can keep, and names its netw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -60,8 +61,10 @@ class Tables:
         """
         here, there = list(lab.nodes.values())[:2]
         with own_network(here, "moving") as network, started() as start:
-            stayed, other = start(here, "stayed", network), start(there, "other", network)
-            before = start(here, "mover", network)
+            with ThreadPoolExecutor(2) as beside:
+                met = beside.submit(start, there, "other", network)
+                stayed, before = start(here, "stayed", network), start(here, "mover", network)
+            other = met.result()
             ping = ["ping", "-c", "3", "-i", "0.2", "-w", "5", str(before.address)]
             in_network_of(there, other.container, ping)  # so that it is known where it was
             remove_container(here, "mover", network)
@@ -165,8 +168,9 @@ def started() -> Iterator[Callable[[Node, str, str], Endpoint]]:
     try:
         yield start
     finally:
-        for name, node in made.items():
-            node.run(["docker", "rm", "-f", name], check=False)
+        with ThreadPoolExecutor(max(1, len(made))) as beside:
+            for name, node in made.items():
+                beside.submit(node.run, ["docker", "rm", "-f", name], check=False)
 
 
 @contextmanager
