@@ -34,7 +34,7 @@ INSPECT = "docker network inspect demo"
 class FakeNode:
     """Says the next of `answers` to every command of the kind that is tested; "" is success."""
 
-    def __init__(self, kind: str, answers: Sequence[str], out: str = "") -> None:
+    def __init__(self, kind: str, answers: Sequence[str], out: str = '[{"Containers": {}}]') -> None:
         self._kind = kind
         self._answers = list(answers)
         self._out = out
@@ -101,6 +101,18 @@ def test_an_endpoint_without_a_container_goes_with_its_network() -> None:
     node: Any = FakeNode(UNMAKE, [BUSY, ""], out=ENDPOINTS)
     remove_network(cast("Node", node), "demo")
     assert node.asked == [UNMAKE, INSPECT, FORGET, UNMAKE]
+
+
+def test_a_network_that_went_half_way_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symptom: the wait for a removal ends in vain, on a network that is not there."""
+    half = "from store: dial tcp 192.168.205.10:2379: connect: network is unreachable"
+    node: Any = FakeNode(UNMAKE, [half, "Error: No such network: demo"])
+    remove_network(cast("Node", node), "demo")
+    assert node.asked == [UNMAKE, INSPECT, UNMAKE]
+    monkeypatch.setattr(engine, "limit", lambda _what: 0.3)
+    node = FakeNode(UNMAKE, ["Error: No such network: demo"] * 99)
+    with pytest.raises(NotReadyError, match="No such network"):
+        remove_network(cast("Node", node), "demo")
 
 
 def test_an_endpoint_goes_with_its_container() -> None:
