@@ -50,13 +50,14 @@ def capture(
     _check(on, interface, expression)
     limit = ["-c", str(count)] if count else []
     argv = ["tcpdump", "-n", "-i", interface, *limit]
+    heard = list(filter(None, [on.apart_from_us(" ".join(expression))]))
     if target is None:
         with interrupts_are_the_childs():
-            return shell_status(on.interactive([*argv, "-l", *expression]))
+            return shell_status(on.interactive([*argv, "-l", *heard]))
     if target == "-" and sys.stdout.isatty():
         raise UsageError("a pcap is not for a terminal", "pipe it, or name a file with -w FILE")
     with _open(target) as out:
-        _pump(on, [*argv, "-U", "-s", "0", "-w", "-", *expression], out)
+        _pump(on, [*argv, "-U", "-s", "0", "-w", "-", *heard], out)
     return 0
 
 

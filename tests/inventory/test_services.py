@@ -56,6 +56,25 @@ assert not running(2000), "the stream's command goes on over there"
 node.put("/etc/some/file", "text\\n", mode="0600")
 assert node.get("/etc/some/file") == "text\\n"
 assert node.docker.ping()
+
+from io import BytesIO
+from scapy.layers.inet import ICMP, TCP
+from scapy.utils import rdpcap
+lab = InventoryLab(Path(sys.argv[1]))
+capture = lab.underlay.capture(node, most=1000)
+data = capture.stdout.read(24)
+
+def heard():
+    global data
+    node.run(["ping", "-c", "1", "-W", "1", "192.168.50.1"])  # ours, on the same wire as our commands
+    data += capture.stdout.read(1 << 16)
+    if not any(ICMP in p for p in rdpcap(BytesIO(data))):
+        raise NotYet(f"{len(data)} bytes")
+
+wait_for("an echo in the capture", heard, within=limit("overlay"))
+capture.stop()
+ours = [p for p in rdpcap(BytesIO(data)) if TCP in p and 22 in (p[TCP].sport, p[TCP].dport)]
+assert not ours, f"a capture hears itself: {ours[:2]}"
 print("done")
 """
 
