@@ -190,10 +190,12 @@ class TestNetTools:
         lab.each(load)
         with own_network(builder, "web") as network:
             # By address: names are the contract's to ask, where more than two changes can be heard of.
-            urls = {}
-            for name, node in lab.nodes.items():
-                run_container(node, f"web-{name}", "--hostname", f"web-{name}", f"--network={network}", IMAGE)
-                urls[name] = f"http://{container_address(node, f'web-{name}', network)}"
+            def serve(node: Node) -> str:
+                name = f"web-{node}"
+                run_container(node, name, "--hostname", name, f"--network={network}", IMAGE)
+                return f"http://{container_address(node, name, network)}"
+
+            urls = lab.each(serve)
             for node, (own, other) in zip(lab.nodes.values(), permutations(lab.nodes), strict=True):
                 asked = partial(_page, node, f"web-{own}", urls[other])
                 page = wait_for(f"the page of web-{other} on {own}", asked, within=limit("overlay"))
