@@ -132,6 +132,11 @@ class Row:
         return self.lines[-1]
 
     @property
+    def kernels(self) -> list[str]:
+        """The kernels that its nodes run on, where they are not the host's."""
+        return sorted({node.kernel for node in self.about.nodes} - {"", self.about.host.kernel})
+
+    @property
     def was_skipped(self) -> bool:
         """True when nothing of it was run."""
         return all(line.verdict is Verdict.SKIP for line in self.lines)

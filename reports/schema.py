@@ -69,10 +69,11 @@ class UnderlayInfo(Strict):
 
 
 class NodeInfo(Strict):
-    """A machine of the lab and its address on the underlay."""
+    """A machine of the lab, its address on the underlay, and the kernel that it runs on."""
 
     name: str
     address: str = ""
+    kernel: str = ""
 
 
 class PaperKind(StrEnum):

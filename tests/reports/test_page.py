@@ -13,6 +13,7 @@ import pytest
 from reports.files import Appender, RunFolder
 from reports.page import page
 from reports.publish import publish
+from reports.schema import NodeInfo
 from tests.reports.samples import a_night, result
 
 VOID = {"meta", "link", "line", "rect", "br"}
@@ -238,3 +239,13 @@ def test_publishing_again_changes_nothing(run: RunFolder) -> None:
     publish(run)
     assert (run.page.read_text(), run.results.read_text(), run.summary.read_text()) == before
     assert run.latest.resolve() == run.path
+
+
+def test_another_kernel_is_named() -> None:
+    """Symptom: a row of VMs with their own WireGuard stands under the host's kernel, which has none."""
+    same = tuple(NodeInfo(name="barge1", kernel="6.18.0") for _ in range(3))
+    other = tuple(NodeInfo(name=name, kernel="6.1.0-cloud") for name in ("barge1", "barge2"))
+    lines = [result(1, nodes=same), result(2, provider="vagrant", nodes=other)]
+    text = Parsed(page(lines, [], "20260102T030405Z-0a1b2c")).text
+    assert text.count("Its nodes run on Linux") == 1
+    assert "Its nodes run on Linux 6.1.0-cloud." in text
