@@ -27,5 +27,5 @@ def vm_box(scenarios: tuple[str, ...]) -> None:
     for overlay in choose(scenarios, (), None):
         topology = overlay.topology
         archives = archives_of(cache, topology, setup.prepare(cache, topology, progress), progress)
-        folder = ensure_box(cache, archives, topology.engine, progress)
+        folder = ensure_box(cache, archives, topology, progress)
         click.echo(f"{topology.name}: {folder / 'lab.box'}")
