@@ -17,6 +17,7 @@ GATES = (
 )
 TELLING = ("wireguard", "swarm")  # a VM's kernel has WireGuard and IPVS: the tests of the mark `vm`
 FOLDERS = tuple(f"scenarios/{name}" for name in TELLING)
+OURS = "tests/vagrant"  # namespaced nodes inside a VM
 
 
 @click.command()
@@ -26,7 +27,7 @@ def test(vm: bool, soak: bool) -> int:
     """Run the gates (ruff, mypy), then all tests; the last line is pytest's summary.
 
     A gate that fails ends it, before anything is set up. With --vm, the tests of the mark `vm` run instead,
-    on nodes of both kinds, and one page shows them side by side.
+    on nodes of both kinds, and one page shows them side by side; and namespaced nodes inside a VM.
 
     \b
     Example: sudo ./lab test
@@ -43,7 +44,7 @@ def test(vm: bool, soak: bool) -> int:
 
     together = f"--run={new_run_id()}"
     here = _run("namespace", TELLING, [*FOLDERS, "-m", "vm", together])
-    return here or _run("vagrant", TELLING, [*FOLDERS, "-m", "vm", together])
+    return here or _run("vagrant", TELLING, [*FOLDERS, OURS, "-m", "vm", together])
 
 
 def _run(name: str, scenarios: Sequence[str], arguments: Sequence[str]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
-from overlab.model import Endpoint, Finding
+from overlab.model import Endpoint, Finding, Phase, Verdict
 from reports.recording import Recorder
 from scenarios.contract import Contract
 from scenarios.families.docker.contract import Mutations, Tables
@@ -15,7 +17,8 @@ from scenarios.swarm import cluster, services
 from scenarios.swarm.cluster import Balancing
 from scenarios.swarm.overlay import NAMES, NETWORK
 
-WEB, WEB_PORT = "nginx-web", 8080
+WEB, WEB_PORT, VIRTUAL = "nginx-web", 8080, "hello-vip"
+ANSWER_S = {Balancing.MESH: 10.0, Balancing.DIRECT: 1.0}  # how long a virtual address is waited for
 STEPS = {"one": 1, "three": 3, "all": 5, "three-again": 3}
 
 
@@ -119,6 +122,46 @@ class TestPaper:
 
         answer = wait_for(f"an idle node that {promised}", as_promised, within=limit("application"))
         assert record(Finding("idle-node", "ok", answer, promised=promised, dst=idle[0])).ok
+
+    @pytest.fixture
+    @staticmethod
+    def service(lab: Lab, manager: Node, digests: dict[str, str]) -> Iterator[str]:
+        """One replica on the lab's network, with a virtual address on every kernel; give its node's name."""
+        joined, image = f"--network={NETWORK}", services.in_registry(manager, "nginx")
+        services.create(manager, VIRTUAL, image, joined, balancing=Balancing.MESH)
+        (at,) = cluster.wait_spread(manager, VIRTUAL, lambda on: len(on) == 1, what="on a node")
+        yield at
+        services.remove(lab, manager, VIRTUAL)
+
+    def test_virtual_address(
+        self,
+        lab: Lab,
+        manager: Node,
+        endpoints: list[Endpoint],
+        service: str,
+        balancing: Balancing,
+        record: Recorder,
+    ) -> None:
+        """A service's virtual address answers by IPVS alone; its task's own address always does."""
+        network = manager.docker.networks.get(NETWORK).id
+        offered = services.inspect(manager, VIRTUAL)["Endpoint"]["VirtualIPs"]
+        virtual = next(v["Addr"].partition("/")[0] for v in offered if v["NetworkID"] == network)
+        (own,) = services.task_addresses(lab.node(service), VIRTUAL, NETWORK)
+        asker = next(e for e in endpoints if e.node != service)
+        near = lab.node(asker.node)
+        seen = (near, asker.container)
+        assert services.page(near, f"http://{own}/host", of=seen), (
+            "not the thing under test: its task is dead"
+        )
+        url, patience = f"http://{virtual}/host", ANSWER_S[balancing]
+        answers = services.page(near, url, of=seen, timeout=patience) is not None
+        outcome = "ok" if answers else "no-ipvs" if not near.kernel_has("ip_vs") else "dead"
+        reason = "" if answers else f"{virtual} does not answer, {own} does: the kernel has no ip_vs"
+        promised = "ok" if balancing is Balancing.MESH else "no-ipvs"
+        finding = Finding("virtual-address", outcome, virtual, dst=VIRTUAL, reason=reason)
+        verdict = Verdict.PASS if outcome == promised else Verdict.FAIL
+        record(finding, phase=Phase.PROBE if answers else Phase.FAULT, verdict=verdict)
+        assert outcome == promised, finding
 
 
 def _named(node: Node, names: set[str]) -> list[str]:

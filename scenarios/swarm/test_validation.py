@@ -27,7 +27,7 @@ from scenarios.swarm.overlay import NAMES, NETWORK
 
 pytestmark = pytest.mark.validation
 
-HELLO, LB, VIRTUAL, EVEN = "hello", "lb", "hello-vip", "even"
+HELLO, LB, EVEN = "hello", "lb", "even"
 HELLO_PORT, LB_PORT = 8082, 8090  # the paper has 8080 for two of them
 BALANCED = "loadbalancing"
 REQUESTS = 300
@@ -60,43 +60,16 @@ def balancer(farm: Farm) -> Iterator[str]:
         manager, HELLO, hello, joined, balancing=balancing, publish=HELLO_PORT, replicas=len(NAMES)
     )
     services.create(manager, LB, lb, joined, balancing=balancing, publish=LB_PORT)
-    # A service with a virtual address, on every kernel: what becomes of it is a finding.
-    services.create(manager, VIRTUAL, hello, joined, balancing=Balancing.MESH)
     cluster.wait_spread(manager, HELLO, lambda on: on == sorted(NAMES), what="on all nodes")
     (there,) = cluster.wait_spread(manager, LB, lambda on: len(on) == 1, what="on a node")
-    cluster.wait_spread(manager, VIRTUAL, lambda on: len(on) == 1, what="on a node")
     url = f"http://{lab.node(there).address}:{LB_PORT}/host"
     services.wait_page(manager, url)
     yield url
-    services.remove(lab, manager, LB, HELLO, VIRTUAL)
+    services.remove(lab, manager, LB, HELLO)
 
 
 class TestBalancing:
-    """What spreads requests over replicas: the kernel where it has IPVS, NGINX where one asks for it."""
-
-    @pytest.mark.vm
-    def test_virtual_address(self, farm: Farm, balancer: str, record: Recorder) -> None:
-        """A service's virtual address answers by IPVS alone; its task's own address always does."""
-        lab, manager = farm.lab, farm.manager
-        network = manager.docker.networks.get(BALANCED).id
-        offered = services.inspect(manager, VIRTUAL)["Endpoint"]["VirtualIPs"]
-        virtual = next(v["Addr"].partition("/")[0] for v in offered if v["NetworkID"] == network)
-        (at,) = cluster.spread(manager, VIRTUAL)
-        (own,) = services.task_addresses(lab.node(at), VIRTUAL, BALANCED)
-        (through,) = cluster.spread(manager, LB)
-        near = lab.node(through)
-        seen = (near, services.containers(near, LB)[0])
-        assert services.page(near, f"http://{own}/host", of=seen), (
-            "not the thing under test: its task is dead"
-        )
-        answers = services.page(near, f"http://{virtual}/host", of=seen, timeout=1) is not None
-        outcome = "ok" if answers else "no-ipvs" if not near.kernel_has("ip_vs") else "dead"
-        reason = "" if answers else f"{virtual} does not answer, {own} does: the kernel has no ip_vs"
-        promised = "ok" if farm.balancing is Balancing.MESH else "no-ipvs"
-        finding = Finding("virtual-address", outcome, virtual, dst=VIRTUAL, reason=reason)
-        verdict = Verdict.PASS if outcome == promised else Verdict.FAIL
-        record(finding, phase=Phase.PROBE if answers else Phase.FAULT, verdict=verdict)
-        assert outcome == promised, finding
+    """NGINX spreads requests over replicas; what the kernel does where it has IPVS, the core shows."""
 
     def test_layer_7(self, farm: Farm, balancer: str, record: Recorder) -> None:
         """NGINX sends requests to all five replicas; each one's share is told."""
