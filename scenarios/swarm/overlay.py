@@ -25,9 +25,10 @@ from fixtures import overlay as base
 from fixtures.lab import Lab
 from fixtures.node import Node
 from fixtures.overlay import container_address
+from fixtures.waiting import limit
 from overlab.model import Endpoint, Flow, NodeSpec, Topology
 from scenarios.families.docker.base import overlay_promise
-from scenarios.families.docker.engine import remove_network
+from scenarios.families.docker.engine import remove_network, run_container
 from scenarios.swarm import cluster, storage
 
 NETWORK = "dockercoins"
@@ -109,6 +110,12 @@ class Swarm(base.Overlay):
         numbers = {name: number for number, name in enumerate(NAMES, 1)}
         start = lab.each(lambda node: self.run(node, f"probe{numbers[node.name]}", "overlab/tools"))
         return list(start.values())
+
+    def run(self, node: Node, name: str, image: str, *flags: str, command: Sequence[str] = ()) -> Endpoint:
+        """See Overlay; again where a busy manager did not answer in time."""
+        patience = 2 * limit("members")
+        run_container(node, name, *self.attach(node), *flags, image, *command, within=patience)
+        return Endpoint(name, node.name, self.address(node, name))
 
     def variant(self, kernel_has: Callable[[str], bool]) -> dict[str, str]:
         """Name how services are reached: that needs IPVS in the kernel, or does without."""

@@ -18,6 +18,10 @@ REFUSED = (
     "docker: Error response from daemon: failed to update store for object type *libnetwork.endpointCnt: "
     'Put "http://127.0.0.1:8500/v1/kv/docker": dial tcp 127.0.0.1:8500: connect: connection refused.'
 )
+UNANSWERED = (
+    "attaching to network failed, make sure your network options are correct and check manager logs: "
+    "context deadline exceeded."
+)
 UNTOLD = "failed to get network from store during join: network ffda6f not found."
 TAKEN = "endpoint with name web already exists in network demo."
 BUSY = "error while removing network: network demo id ea9d has active endpoints"
@@ -65,7 +69,7 @@ def test_a_container_starts_once() -> None:
     assert start("") == [RUN]
 
 
-@pytest.mark.parametrize("missed", [REFUSED, UNTOLD])
+@pytest.mark.parametrize("missed", [REFUSED, UNTOLD, UNANSWERED])
 def test_an_engine_that_missed_its_store_is_asked_again(missed: str) -> None:
     """Symptom: one start in some dozens is refused by a store that listens, or has no such network."""
     assert start(missed, "") == [RUN, REMOVE, FORGET, RUN]

@@ -11,7 +11,7 @@ from tests.inventory.machines import Machines, differences
 LIMIT_S = 900.0
 
 
-@pytest.mark.parametrize("scenario", ["wireguard", "tailscale"])
+@pytest.mark.parametrize("scenario", ["wireguard", "tailscale"], ids=["on-nodes", "by-containers"])
 def test_scenario(scenario: str, three: Machines) -> None:
     """Symptom: the scenario is red on a real machine, or leaves a link, a rule, a file, a setting there."""
     before = three.snapshots()

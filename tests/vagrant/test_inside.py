@@ -109,7 +109,7 @@ def test_another_kernel(machine: Machine) -> None:
     assert machine.root(["uname", "-r"]).stdout.strip() != os.uname().release
 
 
-def test_wireguard_on_namespaced_nodes(machine: Machine) -> None:
+def test_namespaced_nodes(machine: Machine) -> None:
     """Symptom: nodes boot on the kernel that they were written on, and on no other."""
     machine.root(["mkdir", "-p", f"{CACHE}/labs"])
     before = _left(machine)

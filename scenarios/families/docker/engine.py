@@ -18,10 +18,12 @@ from fixtures.command import NodeError
 from fixtures.node import Node
 from fixtures.waiting import NotYet, limit, wait_for
 
-# What an engine says for a moment: its store is not reached, or does not hold what another engine put there.
+# What an engine says for a moment: its store is not reached, or does not hold what another engine put there;
+# or, in a Swarm, its manager has not answered for 20 s.
 MISSED = re.compile(
     r"dial tcp \S+: connect: (?:connection refused|network is unreachable)"
     r"|failed to get network from store"
+    r"|attaching to network failed, .*: context deadline exceeded"
 )
 # What it says after that, where it could not take back what it had begun.
 LEFT = re.compile(r"(?:endpoint|network) with name \S+ already exists")
@@ -29,8 +31,11 @@ GONE = "No such network"
 NETWORK = "--network="
 
 
-def run_container(node: Node, name: str, *words: str) -> None:
-    """Start a container; again where the engine missed its store. `words` are those of `docker run`."""
+def run_container(node: Node, name: str, *words: str, within: float = 0.0) -> None:
+    """Start a container; again where the engine missed its store. `words` are those of `docker run`.
+
+    `within` is how many seconds it may take to be asked again, if not those of an overlay.
+    """
 
     def clear() -> None:
         node.run(["docker", "rm", "-f", name], check=False)
@@ -38,7 +43,7 @@ def run_container(node: Node, name: str, *words: str) -> None:
             if word.startswith(NETWORK):
                 _forget(node, word.removeprefix(NETWORK), name)
 
-    _insist(node, f"{name} to start", ["docker", "run", "-d", "--name", name, *words], clear)
+    _insist(node, f"{name} to start", ["docker", "run", "-d", "--name", name, *words], clear, within)
 
 
 def remove_container(node: Node, name: str, network: str) -> None:
@@ -88,7 +93,9 @@ def has_network(node: Node, network: str) -> None:
         raise NotYet(f"networks {', '.join(names)}")
 
 
-def _insist(node: Node, what: str, argv: Sequence[str], clear: Callable[[], None]) -> None:
+def _insist(
+    node: Node, what: str, argv: Sequence[str], clear: Callable[[], None], within: float = 0.0
+) -> None:
     """Run `argv` until it is done, or refused for what does not pass; `clear` removes what a miss left."""
     missed = False  # before that, what exists already is somebody else's
 
@@ -104,7 +111,7 @@ def _insist(node: Node, what: str, argv: Sequence[str], clear: Callable[[], None
         clear()
         raise NotYet(said)
 
-    wait_for(f"{what} on {node}", done, within=limit("overlay"))
+    wait_for(f"{what} on {node}", done, within=within or limit("overlay"))
 
 
 def _without_container(node: Node, network: str) -> list[str]:
