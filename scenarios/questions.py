@@ -26,8 +26,7 @@ from probes.common import at_once, ordered_pairs
 from reports.files import RunFolder
 from reports.recording import Recorder
 
-MEASURED_S = 6.0  # read at its edges, 20 times a second, a rate is exact to 1 % then: enough to judge it
-COMPARED_S = 20.0  # where rows are compared
+MEASURED_S = 20.0
 SAMPLES = 5
 OUTSIDE = "outside"
 
@@ -173,7 +172,6 @@ class Questions:
         vantages: Vantages,
         record: Recorder,
         run_folder: RunFolder,
-        pytestconfig: pytest.Config,
     ) -> None:
         """The application lives: its counter grows within bounds, every coin is one, its graph grows.
 
@@ -184,10 +182,9 @@ class Questions:
         reached = dockercoins.App(worker.agent, **where)
         viewer, url = lab.node(application["rng"].node), application_of.page_url(lab, overlay, application)
         picture = run_folder.evidence / f"webui-{lab.topology.name}.png"
-        seconds = COMPARED_S if pytestconfig.getoption("--costs") else MEASURED_S
         with alone_on_this_machine(), ThreadPoolExecutor(1) as beside:
             page = beside.submit(see_page, viewer, url, picture)
-            found = dockercoins.pace(reached, samples=SAMPLES, seconds=seconds)
+            found = dockercoins.pace(reached, samples=SAMPLES, seconds=MEASURED_S)
         told = [record(f, phase=Phase.PERF) for f in found]
         _all_ok([*told, record(dockercoins.wallet(reached)), record(page.result())])
 
