@@ -50,7 +50,7 @@ def capture(
     _check(on, interface, expression)
     limit = ["-c", str(count)] if count else []
     argv = ["tcpdump", "-n", "-i", interface, *limit]
-    heard = list(filter(None, [on.apart_from_us(" ".join(expression))]))
+    heard = on.apart_from_us(" ".join(expression))
     if target is None:
         with interrupts_are_the_childs():
             return shell_status(on.interactive([*argv, "-l", *heard]))

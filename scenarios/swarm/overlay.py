@@ -15,7 +15,7 @@ contract's containers are started by `docker run`, which an attachable network a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
@@ -23,12 +23,9 @@ from pydantic import Field
 
 from fixtures import overlay as base
 from fixtures.lab import Lab
-from fixtures.node import Node
-from fixtures.overlay import container_address
-from fixtures.waiting import limit
 from overlab.model import Endpoint, Flow, NodeSpec, Topology
-from scenarios.families.docker.base import overlay_promise
-from scenarios.families.docker.engine import remove_network, run_container
+from scenarios.families.docker.base import EngineOverlay, overlay_promise
+from scenarios.families.docker.engine import remove_network
 from scenarios.swarm import cluster, storage
 
 NETWORK = "dockercoins"
@@ -53,9 +50,11 @@ class Options(base.Options):
     )
 
 
-class Swarm(base.Overlay):
+class Swarm(EngineOverlay):
     """The paper's farm."""
 
+    network = NETWORK
+    patience = "members"  # a manager may be silent for 20 s before an engine is refused
     options_type = Options
     topology = Topology(
         name="swarm",
@@ -97,25 +96,11 @@ class Swarm(base.Overlay):
         for name in reversed(NAMES):
             lab.node(name).run(["docker", "swarm", "leave", "--force"])
 
-    def attach(self, node: Node) -> Sequence[str]:
-        """See Overlay."""
-        return [f"--network={NETWORK}"]
-
-    def address(self, node: Node, container: str) -> IPv4Address:
-        """See Overlay."""
-        return container_address(node, container, NETWORK)
-
     def populate(self, lab: Lab) -> list[Endpoint]:
         """Start an idle container a node; each with a name of its own, as the network knows one of a name."""
         numbers = {name: number for number, name in enumerate(NAMES, 1)}
         start = lab.each(lambda node: self.run(node, f"probe{numbers[node.name]}", "overlab/tools"))
         return list(start.values())
-
-    def run(self, node: Node, name: str, image: str, *flags: str, command: Sequence[str] = ()) -> Endpoint:
-        """See Overlay; again where a busy manager did not answer in time."""
-        patience = 2 * limit("members")
-        run_container(node, name, *self.attach(node), *flags, image, *command, within=patience)
-        return Endpoint(name, node.name, self.address(node, name))
 
     def variant(self, kernel_has: Callable[[str], bool]) -> dict[str, str]:
         """Name how services are reached: that needs IPVS in the kernel, or does without."""

@@ -42,11 +42,31 @@ class StoreState(StrEnum):
     REFUSED = "refused"
 
 
-class StoreOverlay(Overlay):
+class EngineOverlay(Overlay):
+    """Containers on one overlay network of the engines' own."""
+
+    network: ClassVar[str]
+    patience: ClassVar[str] = "overlay"  # which limit an engine has that misses its store
+
+    def attach(self, node: Node) -> Sequence[str]:
+        """See Overlay."""
+        return [f"--network={self.network}"]
+
+    def address(self, node: Node, container: str) -> IPv4Address:
+        """See Overlay."""
+        return container_address(node, container, self.network)
+
+    def run(self, node: Node, name: str, image: str, *flags: str, command: Sequence[str] = ()) -> Endpoint:
+        """See Overlay."""
+        words = [*self.attach(node), *flags, image, *command]
+        run_container(node, name, *words, within=limit(self.patience))
+        return Endpoint(name, node.name, self.address(node, name))
+
+
+class StoreOverlay(EngineOverlay):
     """An overlay network of engines that share a key-value store."""
 
     engines: ClassVar[tuple[str, ...]] = ("20.10",)  # the last line with --cluster-store
-    network: ClassVar[str]
     store_ports: ClassVar[tuple[int, ...]]  # TCP: where an engine reaches the store
 
     @abstractmethod
@@ -97,22 +117,9 @@ class StoreOverlay(Overlay):
         lab.each(lambda node: node.configure_engine())
         self.stop_store(lab)
 
-    def attach(self, node: Node) -> Sequence[str]:
-        """See Overlay."""
-        return [f"--network={self.network}"]
-
-    def address(self, node: Node, container: str) -> IPv4Address:
-        """See Overlay."""
-        return container_address(node, container, self.network)
-
     def populate(self, lab: Lab) -> list[Endpoint]:
         """Start test1, test2, ... one after the other, so that their addresses come in order."""
         return [self.run(node, f"test{n}", "overlab/tools") for n, node in enumerate(lab.nodes.values(), 1)]
-
-    def run(self, node: Node, name: str, image: str, *flags: str, command: Sequence[str] = ()) -> Endpoint:
-        """See Overlay."""
-        run_container(node, name, *self.attach(node), *flags, image, *command)
-        return Endpoint(name, node.name, self.address(node, name))
 
     def revive(self, lab: Lab, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """See Overlay; only once the engine gossips.
