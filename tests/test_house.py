@@ -14,7 +14,6 @@ from overlab.paths import CHECKOUT, scenarios
 
 ROOMS = ("overlab", "fixtures", "images", "scenarios", "probes", "reports", "tests", "benchmarks")
 LONGEST = 300
-LONGEST_TEST = 400  # a scenario's tests are one file: contract, particular, performance, mutations
 KNOW_PYTEST = {"causes", "fate", "recorder", "session"}  # modules of reports/ that are the plugin
 OTHERS_PLACES = ("../" + "shared", "/wo" + "rk/", "py" + "pi.org", "files." + "pythonhosted")
 TEXT = {".py", ".md", ".toml", ".sh", ".ini", ".lock", ".j2", ".css", ".js", ".html", ".yml", ".cfg", ""}
@@ -56,8 +55,7 @@ def test_modules_are_short(room: str) -> None:
     """Symptom: one module of 3,000 lines, which nobody reads to its end."""
     lines = {str(p.relative_to(CHECKOUT)): len(p.read_text().splitlines()) for p in modules(room)}
     assert lines, f"not the thing under test: {room} has no modules"
-    allowed = {name: LONGEST_TEST if "/test_" in name else LONGEST for name in lines}
-    assert {name: count for name, count in lines.items() if count > allowed[name]} == {}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
 
 
 @pytest.mark.parametrize("room", [r for r in ROOMS if r not in ("probes", "tests")])
