@@ -55,6 +55,8 @@ class Topology:
     `layers` name the package lists (folders with a `needs.toml`) whose packages every node has;
     `images` name the folders of container images that every engine holds. Both are paths relative
     to the checkout. `mtu` is the underlay's, in bytes; `engine` is a Docker Engine line ("20.10").
+    `flags` are the engine's. An engine that waits (`engine_waits`) is first started by the overlay, with
+    flags that name what has to run before it; where engines run anyway, it is started again.
     `shared` is where every node has the lab's one shared folder ("" has none). `wire` is how VMs are joined:
     by a network of their own, or as members of the host's ("bridged", for what needs that of real adapters).
     """
@@ -68,6 +70,7 @@ class Topology:
     layers: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    engine_waits: bool = False
     shared: str = ""
     wire: Literal["private", "bridged"] = "private"
 

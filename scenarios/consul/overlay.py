@@ -55,6 +55,7 @@ class ConsulOverlay(StoreOverlay):
         ),
         network=IPv4Network("192.168.56.0/24"),
         layers=("scenarios", "scenarios/consul"),
+        engine_waits=True,
         shared=SHARED,
     )
     promise = overlay_promise(

@@ -33,6 +33,7 @@ from scenarios.families.docker import hidden, libnetwork
 from scenarios.families.docker.base import StoreOverlay, network_again
 from scenarios.families.docker.contract import Mutations, Store, Tables, own_network
 from scenarios.families.docker.engine import remove_container, run_container
+from scenarios.questions import SHORT_S
 
 IMAGE = "net-tools"
 CONTEXT = Path(__file__).with_name("net-tools")
@@ -43,6 +44,8 @@ ASKED_FIRST_MS = 800  # with app_solicit at 1 the wire is asked one retransmissi
 
 class TestContract(Contract):
     """What every overlay must show."""
+
+    counted_s = SHORT_S
 
 
 class TestPaper:

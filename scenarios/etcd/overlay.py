@@ -49,6 +49,7 @@ class EtcdOverlay(StoreOverlay):
         ),
         network=IPv4Network("192.168.205.0/24"),
         layers=("scenarios", "scenarios/etcd"),
+        engine_waits=True,
     )
     promise = overlay_promise(Flow("tcp", CLIENT, "engines and etcd"), Flow("tcp", PEER, "etcd members"))
     placement: Mapping[str, str] = {

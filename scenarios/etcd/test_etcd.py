@@ -21,12 +21,15 @@ from scenarios.etcd.overlay import NETWORK, V2, EtcdOverlay, healthy
 from scenarios.families.docker import hidden, libnetwork
 from scenarios.families.docker.base import StoreState, ask_for_network, network_again
 from scenarios.families.docker.contract import Mutations, Store, Tables
+from scenarios.questions import SHORT_S
 
 UNAVAILABLE = "etcd cluster is unavailable"
 
 
 class TestContract(Contract):
     """What every overlay must show."""
+
+    counted_s = SHORT_S
 
 
 class TestPaper:

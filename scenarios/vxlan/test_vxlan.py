@@ -23,6 +23,7 @@ from scenarios.families.by_hand.contract import Snapshot, check, follow, snapsho
 from scenarios.families.by_hand.steps import VXLAN
 from scenarios.families.by_hand.tables import members
 from scenarios.families.vxlan.contract import named, speak
+from scenarios.questions import SHORT_S
 from scenarios.vxlan.overlay import CLIENT, NOT_TOLD, STORE, STORE_UNREACHABLE, ByHand, Entries
 
 
@@ -34,6 +35,8 @@ def before(lab: Lab) -> dict[str, Snapshot]:
 
 class TestContract(Contract):
     """What every overlay must show."""
+
+    counted_s = SHORT_S
 
 
 class TestMade(by_hand_contract.Made):

@@ -103,6 +103,23 @@ def test_an_engine_that_ends_comes_back_with_its_images(here: Node, signal: str)
     assert all(line.split()[3].startswith("ro") for line in mounted if "/diff " in line)
 
 
+def test_a_container_outlives_containerd(here: Node) -> None:
+    """Symptom: what runs containers ends, and the engine hangs, or its containers are lost."""
+    here.run(["docker", "run", "-d", "--name", "lasting", TOOLS, "sleep", "10002"])
+    here.run(["pkill", "-KILL", "-x", "containerd"])
+
+    def answers() -> None:
+        asked = here.run(["docker", "exec", "lasting", "echo", "whole"], check=False, quiet=True)
+        if asked.out != "whole\n":
+            raise NotYet(asked.err)
+
+    try:
+        wait_for("the container to be entered again", answers, within=limit("engine"))
+        assert next(s for s in here.services() if s["name"] == "containerd")["restarts"] == 1
+    finally:
+        here.run(["docker", "rm", "-f", "lasting"])
+
+
 def test_an_engine_that_does_not_start_shows_its_log(here: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Symptom: 'the engine does not answer' after 30 s, and why is in a file nobody names."""
     with pytest.raises(OverlabError) as caught:

@@ -122,7 +122,7 @@ def test_services_come_back_after_a_reboot_in_order(engined: Lab) -> None:
     node.stop_service("gone")
     node.reboot()
     assert node.get("/var/tmp/order").split() == ["first", "second", "first", "second"]
-    assert [s["name"] for s in node.services()] == ["docker", "first", "second", "third"]
+    assert [s["name"] for s in node.services()] == ["containerd", "docker", "first", "second", "third"]
     environment = node.sh(f"tr '\\0' '\\n' </proc/{pid_of(node, 'sleep 5005')}/environ").out
     assert "MARK=kept" in environment.splitlines()
     assert alive(node, "sleep 5006") == []

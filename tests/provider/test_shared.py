@@ -39,9 +39,20 @@ def test_the_engine_starts_after_what_it_needs(place: Ground) -> None:
     """Symptom: after a reboot the engine has no networks for half a minute."""
     with place.lab(small("a"), engines=True) as lab:
         node = lab.node("a")
-        assert [s["name"] for s in node.services()] == ["docker"]
+        assert [s["name"] for s in node.services()] == ["containerd", "docker"]
         node.service("store", ["sleep", "5011"], before_engine=True)
         node.service("late", ["sleep", "5012"])
         node.reboot()
-        assert [s["name"] for s in node.services()] == ["store", "docker", "late"]
+        assert [s["name"] for s in node.services()] == ["containerd", "store", "docker", "late"]
         assert all(s["active"] for s in node.services())
+
+
+def test_an_engine_that_waits(place: Ground) -> None:
+    """Symptom: an engine is started twice at every set-up, the first time for nothing."""
+    with place.lab(replace(small("a"), engine_waits=True), engines=True) as lab:
+        node = lab.node("a")
+        assert node.services() == []
+        node.configure_engine(["--label=mark=yes"])
+        assert [s["name"] for s in node.services()] == ["containerd", "docker"]
+        node.reboot()
+        assert node.docker.info()["Labels"] == ["mark=yes"]

@@ -21,6 +21,7 @@ from fixtures.plugin import one_per_node
 from fixtures.vantages import Vantages
 from overlab.model import Endpoint, Finding, Phase
 from probes import neighbours
+from probes.common import at_once
 from probes.neighbours import Table
 from reports.recording import Recorder
 from scenarios.families.docker import hidden, libnetwork
@@ -61,10 +62,10 @@ class Tables:
         """
         here, there = list(lab.nodes.values())[:2]
         with own_network(here, "moving") as network, started() as start:
-            with ThreadPoolExecutor(2) as beside:
-                met = beside.submit(start, there, "other", network)
-                stayed, before = start(here, "stayed", network), start(here, "mover", network)
-            other = met.result()
+            with ThreadPoolExecutor(3) as beside:
+                places = [(here, "stayed"), (here, "mover"), (there, "other")]
+                asked = [beside.submit(start, node, name, network) for node, name in places]
+                stayed, before, other = (each.result() for each in asked)
             ping = ["ping", "-c", "3", "-i", "0.2", "-w", "5", str(before.address)]
             in_network_of(there, other.container, ping)  # so that it is known where it was
             remove_container(here, "mover", network)
@@ -72,8 +73,7 @@ class Tables:
             peers = vantages.peers([stayed, other, after])
             found = hidden.check(lab, network, peers)
             all_ok([record(f) for f in found])
-            for peer in peers:
-                vantages.drop(peer)
+            at_once(vantages.drop, peers)
             remove_container(there, "mover", network)
             start(here, "mover", network)
             back = hidden.settled(lab, network, within=BACK_S)
