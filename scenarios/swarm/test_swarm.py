@@ -8,8 +8,9 @@ import pytest
 
 from fixtures.lab import Lab
 from fixtures.node import Node
+from fixtures.overlay import Overlay
 from fixtures.waiting import NotYet, limit, wait_for
-from overlab.model import Endpoint, Finding, Phase, Verdict
+from overlab.model import Finding, Phase, Verdict
 from reports.recording import Recorder
 from scenarios.contract import Contract
 from scenarios.families.docker.contract import Mutations, Tables
@@ -17,7 +18,7 @@ from scenarios.swarm import cluster, services
 from scenarios.swarm.cluster import Balancing
 from scenarios.swarm.overlay import NAMES, NETWORK
 
-WEB, WEB_PORT, VIRTUAL = "nginx-web", 8080, "hello-vip"
+WEB, WEB_PORT, VIRTUAL, ASKER = "nginx-web", 8080, "hello-vip", "asker"
 ANSWER_S = {Balancing.MESH: 10.0, Balancing.DIRECT: 1.0}  # how long a virtual address is waited for
 STEPS = {"one": 1, "three": 3, "all": 5, "three-again": 3}
 
@@ -27,7 +28,7 @@ class TestContract(Contract):
 
 
 @pytest.fixture(scope="module")
-def manager(lab: Lab, endpoints: list[Endpoint]) -> Node:
+def manager(lab: Lab, overlay: Overlay) -> Node:
     """Return the paper's manager."""
     return lab.node(NAMES[0])
 
@@ -137,7 +138,7 @@ class TestPaper:
         self,
         lab: Lab,
         manager: Node,
-        endpoints: list[Endpoint],
+        overlay: Overlay,
         service: str,
         balancing: Balancing,
         record: Recorder,
@@ -147,14 +148,17 @@ class TestPaper:
         offered = services.inspect(manager, VIRTUAL)["Endpoint"]["VirtualIPs"]
         virtual = next(v["Addr"].partition("/")[0] for v in offered if v["NetworkID"] == network)
         (own,) = services.task_addresses(lab.node(service), VIRTUAL, NETWORK)
-        asker = next(e for e in endpoints if e.node != service)
-        near = lab.node(asker.node)
-        seen = (near, asker.container)
-        assert services.page(near, f"http://{own}/host", of=seen), (
-            "not the thing under test: its task is dead"
-        )
-        url, patience = f"http://{virtual}/host", ANSWER_S[balancing]
-        answers = services.page(near, url, of=seen, timeout=patience) is not None
+        near = next(node for node in lab.nodes.values() if node.name != service)
+        asker = overlay.run(near, ASKER, "overlab/tools")
+        try:
+            seen = (near, asker.container)
+            assert services.page(near, f"http://{own}/host", of=seen), (
+                "not the thing under test: its task is dead"
+            )
+            url, patience = f"http://{virtual}/host", ANSWER_S[balancing]
+            answers = services.page(near, url, of=seen, timeout=patience) is not None
+        finally:
+            overlay.discard(near, [asker])
         outcome = "ok" if answers else "no-ipvs" if not near.kernel_has("ip_vs") else "dead"
         reason = "" if answers else f"{virtual} does not answer, {own} does: the kernel has no ip_vs"
         promised = "ok" if balancing is Balancing.MESH else "no-ipvs"
@@ -182,6 +186,8 @@ def wait_hosts(lab: Lab, manager: Node, on: list[str], balancing: Balancing) -> 
         for name in asked:
             said = services.page(manager, f"http://{lab.node(name).address}:{WEB_PORT}/host")
             shown.update(said.split()[:1] if said else [])
+            if shown >= set(on):
+                break
         if missing := set(on) - shown:
             raise NotYet(f"not shown: {', '.join(sorted(missing))}")
         return shown

@@ -1,16 +1,16 @@
 """The namespace provider inside a VM: another kernel, cgroup v2, and systemd, which owns the machine.
 
-The VM gets this checkout, the cache's layers and images, and the environment's packages; it has no network
-to fetch anything from.
+The VM gets a second disk with this checkout, the cache's layers and images, and the environment's packages:
+there is no network to fetch anything from, and an emulated one carries it too slowly.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
+import shutil
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -18,25 +18,29 @@ from pathlib import Path
 import pytest
 
 from fixtures import setup
-from fixtures.command import local_environment
 from fixtures.providers.base import Settings
 from fixtures.providers.ssh.machine import Machine
-from fixtures.providers.vagrant.provider import VagrantNode, VagrantProvider
+from fixtures.providers.vagrant.node import VagrantNode
+from fixtures.providers.vagrant.provider import VagrantProvider
 from fixtures.store.cache import Cache
 from fixtures.store.images import store_for
 from fixtures.store.progress import Progress
 from fixtures.store.rootfs import node_layer
+from fixtures.waiting import limit
 from overlab.model import NodeSpec
 from overlab.paths import CHECKOUT
 from scenarios.wireguard.overlay import OVERLAY
+from tests.vagrant.disk import make_disk
 
 pytestmark = pytest.mark.vm
 
 MEMORY = 3072  # MiB: three nodes with their engines, and the harness
-HOME = "/srv/overlab"
-CACHE = "/srv/cache"
-PACKAGES = "/srv/packages"
-NOT_SHIPPED = (".git", ".venv", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__")
+DISK = "6G"
+PLACE = "/srv"
+HOME, CACHE, PACKAGES = f"{PLACE}/overlab", f"{PLACE}/cache", f"{PLACE}/packages"
+# A disk that is put in while the machine runs shows itself a moment later.
+MOUNT = "while ! [ -b /dev/vdb ]; do sleep 0.2; done; mount /dev/vdb $1"
+NOT_SHIPPED = (".git", ".venv", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 LIMIT_S = 1500.0
 # What a lab could leave behind, by the VM's own means. $1 is the cache.
 LEFT = """
@@ -49,13 +53,15 @@ pgrep -fa 'namespace.holder|dockerd --' || true
 
 
 @pytest.fixture(scope="module")
-def machine(pytestconfig: pytest.Config) -> Iterator[Machine]:
+def machine(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A VM with the harness on it, and nothing of it running."""
     if pytestconfig.getoption("--provider") != "vagrant":
         pytest.skip("boots a VM — use ./lab test --vm")
     if os.geteuid() != 0:
         pytest.skip("needs root, to boot VMs — run sudo ./lab test --vm")
-    kind = VagrantProvider(Settings(memory=MEMORY))
+    kind = VagrantProvider(Settings(memory=MEMORY, cpus=2))
+    if not kind.stand.embedded:
+        pytest.skip("puts a disk into a VM of our own — run it where vagrant is not installed")
     kind.check()
     specs = (NodeSpec("outer", IPv4Address("10.20.0.1")),)
     topology = replace(OVERLAY.topology, name="inside", nodes=specs, network=IPv4Network("10.20.0.0/24"))
@@ -63,38 +69,25 @@ def machine(pytestconfig: pytest.Config) -> Iterator[Machine]:
     try:
         node = lab.node("outer")
         assert isinstance(node, VagrantNode)
-        _ship(node.machine)
+        node.attach(_disk(lab.folder, tmp_path_factory.mktemp("checkout")))
+        node.machine.root(["sh", "-c", MOUNT, "mount", PLACE], timeout=limit("vm"))
         yield node.machine
     finally:
         lab.down()
 
 
-def _ship(machine: Machine) -> None:
+def _disk(folder: Path, scratch: Path) -> Path:
+    """Write all that the harness needs to a disk in `folder`."""
     cache, topology = Cache.open(), OVERLAY.topology
     ready = setup.prepare(cache, topology, Progress())
     store = store_for(topology.images, node_layer(topology.engine).name)
     stores = [cache.images / each.name for each in (store, store.below) if each]
-    members = [str(path.relative_to(cache.root)) for path in (*ready.layers, *stores)]
-    _send(machine, cache.root, CACHE, members)
-    _send(machine, CHECKOUT, HOME, ["."], NOT_SHIPPED)
-    _send(machine, Path(sysconfig.get_paths()["purelib"]), PACKAGES, ["."], ("__pycache__",))
-
-
-def _send(
-    machine: Machine, source: Path, target: str, members: Sequence[str], without: Sequence[str] = ()
-) -> None:
-    """Send a tree with what the overlay file system keeps in its attributes."""
-    keep = ["--xattrs", "--xattrs-include=*", "--numeric-owner"]
-    skip = [f"--exclude={name}" for name in without]
-    pack = ["tar", "-C", str(source), *keep, *skip, "-cf", "-", "--", *members]
-    unpack = ["sh", "-c", 'mkdir -p "$1"; shift; exec tar "$@"', "unpack", target]
-    there = machine.command(machine.as_root([*unpack, "-C", target, *keep, "-xf", "-"]))
-    with subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
-        done = subprocess.run(
-            there, stdin=packing.stdout, capture_output=True, text=True, check=False,
-            timeout=LIMIT_S, env=local_environment(),
-        )  # fmt: skip
-    assert (packing.returncode, done.returncode) == (0, 0), done.stderr[-500:]
+    checkout = scratch / "overlab"
+    shutil.copytree(CHECKOUT, checkout, ignore=shutil.ignore_patterns(*NOT_SHIPPED))
+    trees = {f"cache/{path.relative_to(cache.root)}": path for path in (*ready.layers, *stores)}
+    trees |= {"overlab": checkout, "packages": Path(sysconfig.get_paths()["purelib"])}
+    make_disk(folder / "inside.raw", DISK, trees)
+    return folder / "inside.raw"
 
 
 def _left(machine: Machine) -> list[str]:

@@ -154,6 +154,25 @@ def test_the_way_to_a_machine(driver: Driver, calls: Calls, tmp_path: Path) -> N
     assert calls.made() == ["vagrant ssh-config barge2"]
 
 
+def test_the_ways_to_all_machines(driver: Driver, calls: Calls, tmp_path: Path) -> None:
+    """Symptom: a lab of five machines asks Vagrant five times, which takes it three seconds each."""
+    hosts = "".join(
+        f"Host {n.name}\n  HostName {n.address}\n  User u\n  Port 22\n  IdentityFile /k\n\n" for n in NODES
+    )
+    (tmp_path / "vagrant.json.ssh").write_text(hosts)
+    assert {name: reach.host for name, reach in driver.reaches().items()} == {
+        n.name: str(n.address) for n in NODES
+    }
+    assert calls.made() == ["vagrant ssh-config"]
+
+
+def test_who_configures_a_guest() -> None:
+    """Symptom: Vagrant tells an emulated machine its name for four minutes, or Barge its address twice."""
+    stands = (BARGE, Stand("libvirt", "debian"), Stand("libvirt", "debian", embedded=True))
+    told = [(one["names"], one["addresses"]) for one in (plan(TOPOLOGY, "some", s) for s in stands)]
+    assert told == [(True, False), (True, True), (False, False)]
+
+
 def test_what_vagrant_is_told_by_variables(driver: Driver, tmp_path: Path) -> None:
     """Symptom: two labs share one `.vagrant`, and the second destroys the machines of the first."""
     assert driver.settings["VAGRANT_DOTFILE_PATH"] == str(tmp_path / ".vagrant")
@@ -167,9 +186,13 @@ def test_a_failure_says_what_vagrant_said(driver: Driver, tmp_path: Path, calls:
     (tmp_path / "tools/vagrant").write_text(
         "#!/bin/sh\necho 'Timed out while waiting for the machine to boot.'\nexit 1\n"
     )
-    with pytest.raises(CannotStartError, match="Timed out while waiting for the machine to boot") as raised:
+    with pytest.raises(CannotStartError, match="vagrant up failed: a machine did not boot in time") as raised:
         driver.do("up")
     assert "vagrant.log" in raised.value.remedy
+    (tmp_path / "vagrant.log").write_text("")
+    (tmp_path / "tools/vagrant").write_text("#!/bin/sh\necho 'No such box.'\nexit 1\n")
+    with pytest.raises(CannotStartError, match=r"vagrant up failed: No such box\."):
+        driver.do("up")
 
 
 def test_boxes() -> None:
