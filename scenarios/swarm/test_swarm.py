@@ -20,6 +20,7 @@ from scenarios.swarm.overlay import NAMES, NETWORK
 
 WEB, WEB_PORT, VIRTUAL, ASKER = "nginx-web", 8080, "hello-vip", "asker"
 ANSWER_S = {Balancing.MESH: 10.0, Balancing.DIRECT: 1.0}  # how long a virtual address is waited for
+MESH = pytest.mark.vm  # where there is IPVS, a port answers on every node, and an address on none
 STEPS = {"one": 1, "three": 3, "all": 5, "three-again": 3}
 
 
@@ -45,10 +46,10 @@ class TestTables(Tables):
     network = NETWORK
 
 
-@pytest.mark.vm  # where there is IPVS, a port answers on every node: the routing mesh
 class TestPaper:
     """One manager and four workers; a page that shows its host, spread over them."""
 
+    @MESH
     def test_members(self, lab: Lab, manager: Node, record: Recorder) -> None:
         """Everybody is ready, at the address of the interface that was named."""
         found = cluster.members(manager, quiet=False)
@@ -72,7 +73,9 @@ class TestPaper:
         assert not any(map(any, had.values())), f"not the thing under test: it is there already: {had}"
         return digests
 
-    @pytest.mark.parametrize("step", ["one", "three", "all", "three-again"])
+    @pytest.mark.parametrize(
+        "step", [pytest.param("one", marks=MESH), pytest.param("three", marks=MESH), "all", "three-again"]
+    )
     def test_spread(
         self,
         step: str,
@@ -106,6 +109,7 @@ class TestPaper:
             finding = Finding("image", outcome, blobs, "blobs", dst=node.name, evidence={"digest": known})
             assert record(finding).ok, finding
 
+    @MESH
     def test_not_published_elsewhere(
         self, lab: Lab, manager: Node, balancing: Balancing, record: Recorder
     ) -> None:
@@ -134,6 +138,7 @@ class TestPaper:
         yield at
         services.remove(lab, manager, VIRTUAL)
 
+    @MESH
     def test_virtual_address(
         self,
         lab: Lab,

@@ -51,4 +51,4 @@ def test_a_machine_that_does_not_boot(pytestconfig: pytest.Config, monkeypatch: 
     assert "\n" not in str(raised.value)
     assert "failed-vagrant.log" in raised.value.remedy
     assert list((Cache.open().root / "labs").glob("late-*")) == []
-    assert running("qemu-system") == []
+    assert running("guest=late-") == []

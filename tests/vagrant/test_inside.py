@@ -37,9 +37,13 @@ pytestmark = pytest.mark.vm
 MEMORY = 3072  # MiB: three nodes with their engines, and the harness
 DISK = "6G"
 PLACE = "/srv"
-HOME, CACHE, PACKAGES = f"{PLACE}/overlab", f"{PLACE}/cache", f"{PLACE}/packages"
-# A disk that is put in while the machine runs shows itself a moment later.
-MOUNT = "while ! [ -b /dev/vdb ]; do sleep 0.2; done; mount /dev/vdb $1"
+HOME, PACKAGES = f"{PLACE}/overlab", f"{PLACE}/packages"
+# A disk that is put in while the machine runs shows itself a moment later. What image stores inherit, they
+# know by its path: so the cache is where it was made ($2).
+MOUNT = """
+while ! [ -b /dev/vdb ]; do sleep 0.2; done
+mount /dev/vdb "$1" && mkdir -p "$2" && mount --bind "$1/cache" "$2"
+"""
 NOT_SHIPPED = (".git", ".venv", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 LIMIT_S = 1500.0
 # What a lab could leave behind, by the VM's own means. $1 is the cache.
@@ -70,7 +74,7 @@ def machine(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
         node = lab.node("outer")
         assert isinstance(node, VagrantNode)
         node.attach(_disk(lab.folder, tmp_path_factory.mktemp("checkout")))
-        node.machine.root(["sh", "-c", MOUNT, "mount", PLACE], timeout=limit("vm"))
+        node.machine.root(["sh", "-c", MOUNT, "mount", PLACE, str(Cache.open().root)], timeout=limit("vm"))
         yield node.machine
     finally:
         lab.down()
@@ -91,7 +95,7 @@ def _disk(folder: Path, scratch: Path) -> Path:
 
 
 def _left(machine: Machine) -> list[str]:
-    return machine.root(["sh", "-c", LEFT, "left", CACHE]).stdout.splitlines()
+    return machine.root(["sh", "-c", LEFT, "left", str(Cache.open().root)]).stdout.splitlines()
 
 
 def test_another_kernel(machine: Machine) -> None:
@@ -104,9 +108,10 @@ def test_another_kernel(machine: Machine) -> None:
 
 def test_namespaced_nodes(machine: Machine) -> None:
     """Symptom: nodes boot on the kernel that they were written on, and on no other."""
-    machine.root(["mkdir", "-p", f"{CACHE}/labs"])
+    cache = Cache.open().root
+    machine.root(["mkdir", "-p", f"{cache}/labs"])
     before = _left(machine)
-    settings = [f"PYTHONPATH={PACKAGES}", f"OVERLAB_CACHE={CACHE}", "OVERLAB_SLOW=6", "COLUMNS=200"]
+    settings = [f"PYTHONPATH={PACKAGES}", f"OVERLAB_CACHE={cache}", "OVERLAB_SLOW=6", "COLUMNS=200"]
     words = ["python3", "-m", "pytest", "scenarios/wireguard", "-q", "-p", "no:cacheprovider"]
     script = f'cd {HOME} && exec env "$@"'
     done = machine.root(["sh", "-c", script, "inside", *settings, *words], check=False, timeout=LIMIT_S)
