@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -30,6 +31,21 @@ def test_shards_are_everything_once_and_keep_labs_whole() -> None:
             i for i, part in enumerate(parts) if any(test.startswith(f"scenarios/{name}/") for test in part)
         ]
         assert len(owners) == 1, f"{name} is in parts {owners}"
+
+
+def test_workers_keep_labs_whole() -> None:
+    """Symptom: each of two workers boots the same scenario, for half of its questions.
+
+    A lab is a file's. (pytest 9.2 has no node ids that xdist 3.8 could put its groups into.)
+    """
+    words = [sys.executable, "-m", "pytest", "-n", "2", "-v", "-p", "no:cacheprovider", "scenarios/neorouter"]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    on: dict[str, set[str]] = {}
+    for worker, file in re.findall(r"^\[(gw\d)\].* (scenarios/\S+)::", done.stdout, re.MULTILINE):
+        on.setdefault(file, set()).add(worker)
+    assert len(on) > 1, done.stdout
+    assert all(len(workers) == 1 for workers in on.values()), on
+    assert len(set.union(*on.values())) == 2, "not the thing under test: there was one worker"
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "/"])

@@ -172,7 +172,7 @@ class TestReboot:
         """The member rejoins, the network is there, and its container speaks and is spoken to again."""
         stayed, gone = endpoints
         node = lab.node(gone.node)
-        vantages.forget()
+        vantages.forget(node.name)
         node.reboot()
         wait_for("both members to be healthy again", partial(healthy, node), within=limit("members"))
         assert hidden.inspect(node, NETWORK)["Id"] == hidden.inspect(lab.node(stayed.node), NETWORK)["Id"]

@@ -174,13 +174,14 @@ class TestNotInThePaper:
     ) -> None:
         """After a reboot dockerd restores its own route and rule; the overlay is applied after that."""
         node = lab.node("barge2")
-        vantages.forget()
+        vantages.forget(node.name)
         node.reboot()
         mine = [e for e in endpoints if e.node == node.name]
         back = scenario.revive(lab, mine)
         assert back == mine, "the paper's plan of addresses does not survive a reboot"
         others = [e for e in one_per_node(endpoints) if e.node != node.name]
-        pairs = [(vantages.peer(o), vantages.peer(b)) for o in others for b in back]
+        here, there = vantages.peers(others), vantages.peers(back)
+        pairs = [(o, b) for o in here for b in there]
         for found in reachability.check(pairs, protocols=[reachability.Protocol.UDP], attempts=5):
             assert record(found, phase=Phase.HEAL).ok, found
 

@@ -17,10 +17,7 @@ from tests.inventory.owner import Owner, gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.xdist_group("inventory"))
-        if "three" in getattr(item, "fixturenames", ()):
+        if here in item.path.parents and "three" in getattr(item, "fixturenames", ()):
             # Minutes each, and not run often enough yet to be trusted with every change.
             item.add_marker(pytest.mark.soak)
 

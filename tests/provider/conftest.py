@@ -20,10 +20,8 @@ from tests.provider.grounds import Ground, ground, small
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("provider"))
-            if os.geteuid() != 0:
-                item.add_marker(pytest.mark.skip(reason="needs root, to make namespaces"))
+        if here in item.path.parents and os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="needs root, to make namespaces"))
 
 
 @pytest.fixture(scope="session")

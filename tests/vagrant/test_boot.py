@@ -18,7 +18,7 @@ from overlab.errors import CannotStartError
 from overlab.model import NodeSpec
 from scenarios.wireguard.overlay import OVERLAY
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("tests/vagrant")]
+pytestmark = pytest.mark.vm
 
 TOO_SHORT = 3.0  # seconds, for an emulated machine to boot
 

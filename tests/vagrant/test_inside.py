@@ -32,7 +32,7 @@ from overlab.paths import CHECKOUT
 from scenarios.wireguard.overlay import OVERLAY
 from tests.vagrant.disk import make_disk
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("tests/vagrant")]
+pytestmark = pytest.mark.vm
 
 MEMORY = 3072  # MiB: three nodes with their engines, and the harness
 DISK = "6G"

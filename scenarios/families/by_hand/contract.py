@@ -129,7 +129,7 @@ class Reboot:
         gone = one_per_node(endpoints)[0]
         node = lab.node(gone.node)
         node.run(["docker", "update", "--restart=always", gone.container])
-        vantages.forget()
+        vantages.forget(node.name)
         node.reboot()
         assert link_of(node, gone.container)["mtu"] == made.place.mtu
         assert made.revive(lab, [gone]) == [gone], "what runs and is joined stays as it is"

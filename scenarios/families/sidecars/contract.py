@@ -212,7 +212,7 @@ class Losses:
         """The sidecars are members again, names are written again; at most a second of hashes is lost."""
         application = overlay.look(lab, application)
         node = lab.node(application["redis"].node)
-        vantages.forget()
+        vantages.forget(node.name)
         before, started = Books.read(lab, application), time.monotonic()
         node.reboot()
         watch.again(node)
