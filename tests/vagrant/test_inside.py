@@ -46,7 +46,7 @@ mount /dev/vdb "$1" && mkdir -p "$2" && mount --bind "$1/cache" "$2"
 """
 NOT_SHIPPED = (".git", ".venv", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache")
 LIMIT_S = 1500.0
-# What a lab could leave behind, by the VM's own means. $1 is the cache. The brackets keep the shell that looks
+# What a lab could leave behind, by the VM's own means. $1 is the cache. Brackets keep the shell that looks
 # from being found, by the pattern in its own command line.
 LEFT = """
 ip -o link | sed 's/^[0-9]*: //; s/ .*//' | sort
