@@ -180,8 +180,7 @@ class TestNotInThePaper:
         back = scenario.revive(lab, mine)
         assert back == mine, "the paper's plan of addresses does not survive a reboot"
         others = [e for e in one_per_node(endpoints) if e.node != node.name]
-        here, there = vantages.peers(others), vantages.peers(back)
-        pairs = [(o, b) for o in here for b in there]
+        pairs = [(o, b) for b in vantages.peers(back) for o in vantages.peers(others)]
         for found in reachability.check(pairs, protocols=[reachability.Protocol.UDP], attempts=5):
             assert record(found, phase=Phase.HEAL).ok, found
 
