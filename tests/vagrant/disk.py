@@ -6,10 +6,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from fixtures.providers.vagrant.box import MKFS
 from fixtures.store.rootfs import OWN
 
 # $1 the image, $2 its size, $3 a scratch folder; then pairs: a tree, and where it goes.
-MAKE = """
+MAKE = f"""
 set -e
 image=$1 size=$2 scratch=$3
 shift 3
@@ -20,7 +21,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 truncate -s "$size" "$image"
-mke2fs -q -t ext4 -O ^metadata_csum,^64bit -E lazy_itable_init=1,nodiscard -m 0 -d "$scratch" "$image"
+{MKFS} "$scratch" "$image"
 """
 
 

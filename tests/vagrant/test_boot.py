@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -34,15 +33,9 @@ def running(word: str) -> list[str]:
     return found
 
 
-def test_a_machine_that_does_not_boot(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_does_not_boot(emulated: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Symptom: a page of Ruby, and a machine that goes on computing."""
-    if pytestconfig.getoption("--provider") != "vagrant":
-        pytest.skip("boots a VM — use ./lab test --vm")
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to boot VMs — run sudo ./lab test --vm")
     kind = VagrantProvider(Settings())
-    if not kind.stand.embedded:
-        pytest.skip("ends machines of our own — run it where vagrant is not installed")
     specs = (NodeSpec("late", IPv4Address("10.20.1.1")),)
     topology = replace(OVERLAY.topology, name="late", nodes=specs, network=IPv4Network("10.20.1.0/24"))
     monkeypatch.setitem(LIMITS, "vm", TOO_SHORT)

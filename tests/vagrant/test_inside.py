@@ -58,15 +58,9 @@ pgrep -fa '[n]amespace.holder|[d]ockerd --log' || true
 
 
 @pytest.fixture(scope="module")
-def machine(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(emulated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A VM with the harness on it, and nothing of it running."""
-    if pytestconfig.getoption("--provider") != "vagrant":
-        pytest.skip("boots a VM — use ./lab test --vm")
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to boot VMs — run sudo ./lab test --vm")
     kind = VagrantProvider(Settings(memory=MEMORY, cpus=2))
-    if not kind.stand.embedded:
-        pytest.skip("puts a disk into a VM of our own — run it where vagrant is not installed")
     kind.check()
     specs = (NodeSpec("outer", IPv4Address("10.20.0.1")),)
     topology = replace(OVERLAY.topology, name="inside", nodes=specs, network=IPv4Network("10.20.0.0/24"))
