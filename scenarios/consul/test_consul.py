@@ -74,7 +74,7 @@ class TestStore(Store):
         with door(lab, f"{node}:{HTTP}") as url:
             html = _get(f"{url}/ui/")
             keys = json.loads(_get(f"{url}/v1/kv/{libnetwork.ROOT}/network?keys"))
-        network = str(hidden.inspect(node, NETWORK)["Id"])
+        network = hidden.identity(node, NETWORK)
         assert any(key.endswith(f"{network}/") for key in keys), keys
         title = html.partition("<title>")[2].partition("</title>")[0].strip()
         finding = Finding("store-page", "ok" if "Consul" in title else "not-its-page", title, dst=str(node))
@@ -225,7 +225,7 @@ class TestReboot:
         """Every service that was enabled runs again, the network is there, and its containers speak."""
         assert isinstance(overlay, StoreOverlay)
         before = lab.each(_services)
-        network = lab.each(lambda node: str(hidden.inspect(node, NETWORK)["Id"]))
+        network = lab.each(lambda node: hidden.identity(node, NETWORK))
         vantages.forget()
         lab.each(lambda node: node.reboot())
         for node in lab.nodes.values():
@@ -241,7 +241,7 @@ class TestReboot:
                 "failed", outcome, len(lost), "services", src=node.name, reason=reason, evidence=again
             )
             assert record(finding, phase=Phase.HEAL, paper="failed").ok, finding
-            assert hidden.inspect(node, NETWORK)["Id"] == network[node.name]
+            assert hidden.identity(node, NETWORK) == network[node.name]
         back = overlay.revive(lab, endpoints)
         peers = vantages.peers(back)
         # Whoever was not there when the others came has to ask for them: first packets are lost.

@@ -175,7 +175,7 @@ class TestReboot:
         vantages.forget(node.name)
         node.reboot()
         wait_for("both members to be healthy again", partial(healthy, node), within=limit("members"))
-        assert hidden.inspect(node, NETWORK)["Id"] == hidden.inspect(lab.node(stayed.node), NETWORK)["Id"]
+        assert hidden.identity(node, NETWORK) == hidden.identity(lab.node(stayed.node), NETWORK)
         (back,) = overlay.revive(lab, [gone])
         peers = vantages.peers([stayed, back])
         # Whoever was not there when the others came has to ask for them: first packets are lost.

@@ -101,7 +101,7 @@ class Store:
     ) -> None:
         """Symptom: a name or an address is taken by a container that is nowhere (an engine that died)."""
         store, node = _store_of(overlay), next(iter(lab.nodes.values()))
-        identity = hidden.inspect(node, store.network)["Id"]
+        identity = hidden.identity(node, store.network)
         path, value = libnetwork.ghost(store.stored(node), identity, "ghost")
         store.write(node, path, value)
         try:
@@ -140,7 +140,7 @@ class Mutations(vxlan_contract.Mutations):
         """See vxlan_contract."""
         node = lab.node(src.node)
         mac = next(m.mac for m in hidden.members(lab, self.network) if m.container == dst.container)
-        return hidden.namespace(node, str(hidden.inspect(node, self.network)["Id"])), mac
+        return hidden.namespace(node, hidden.identity(node, self.network)), mac
 
 
 @contextmanager

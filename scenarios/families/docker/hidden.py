@@ -54,6 +54,22 @@ def inspect(node: Node, network: str) -> dict[str, Any]:
     return shown[0]
 
 
+def identity(node: Node, network: str) -> str:
+    """Return a network's id, as soon as the node's engine knows the network.
+
+    An engine on a store asks its store each time, and says "No such network" when that does not answer at
+    once: a member that is elected, or one that is just back and has not read all of its log.
+    """
+
+    def told() -> str:
+        shown = node.run(["docker", "network", "inspect", network], check=False, quiet=True)
+        if shown.status != 0:
+            raise NotYet(shown.err.strip() or f"status {shown.status}")
+        return str(json.loads(shown.out)[0]["Id"])
+
+    return wait_for(f"network {network} on {node}", told, within=limit("overlay"))
+
+
 def namespace(node: Node, network_id: str) -> str:
     """Return the path of the network's hidden namespace; OverlabError where no container needed it yet."""
     wanted = f"-{network_id[:10]}"
