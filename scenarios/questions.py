@@ -186,11 +186,12 @@ class Questions:
         worker = vantages.peer(application["worker"])
         where = {name: str(application[name].address) for name in application_of.NEEDS["worker"]}
         reached = dockercoins.App(worker.agent, **where)
-        viewer, url = lab.node(application["rng"].node), application_of.page_url(lab, overlay, application)
+        url, viewer = application_of.page_url(lab, overlay, application), lab.node(application["rng"].node)
+        desk = lab.desk(viewer) if overlay.promise.publishes else viewer
         picture = run_folder.evidence / f"webui-{lab.topology.name}.png"
         seconds = COMPARED_S if pytestconfig.getoption("--costs") else self.counted_s
         with alone_on_this_machine(), ThreadPoolExecutor(1) as beside:
-            page = beside.submit(see_page, viewer, url, picture)
+            page = beside.submit(see_page, desk, url, picture)
             found = dockercoins.pace(reached, samples=SAMPLES, seconds=seconds)
         told = [record(f, phase=Phase.PERF) for f in found]
         _all_ok([*told, record(dockercoins.wallet(reached)), record(page.result())])

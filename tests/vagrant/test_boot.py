@@ -19,7 +19,7 @@ from scenarios.wireguard.overlay import OVERLAY
 
 pytestmark = pytest.mark.vm
 
-TOO_SHORT = 3.0  # seconds, for an emulated machine to boot
+TOO_SHORT = 2.0  # seconds, stretched by four: Vagrant alone takes longer than that
 
 
 def running(word: str) -> list[str]:
