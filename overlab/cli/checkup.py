@@ -106,7 +106,7 @@ def _scenario(overlay: Overlay) -> Remark:
     what += f" ({variant})" if variant else ""
     try:
         kind.check()
-        overlay.check_here(kind.name)
+        overlay.check_here(outside=kind.outside)
         built = not setup.missing(Cache.open(), topology)
     except CannotStartError as error:
         return Remark("note", f"{what}: cannot start: {error.what}", error.remedy)

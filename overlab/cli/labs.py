@@ -44,7 +44,7 @@ def up(
     kind = machines(provider, inventory, box)
     (overlay,) = choose([scenario], given, engine)
     kind.check()
-    overlay.check_here(kind.name)
+    overlay.check_here(outside=kind.outside)
     announce(kind, [overlay])
     set_up(kind, [overlay])
     lab = kind.boot(overlay.topology, {"scenario": scenario, "options": list(given)})

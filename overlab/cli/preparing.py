@@ -67,6 +67,6 @@ def set_up(kind: Provider, chosen: Sequence[Overlay]) -> Progress:
     progress = Progress()
     for overlay in chosen:
         with suppress(NotHereError):
-            overlay.check_here(kind.name)
+            overlay.check_here(outside=kind.outside)
             kind.prepare(overlay.topology, progress)
     return progress

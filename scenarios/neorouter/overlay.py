@@ -93,7 +93,7 @@ class NeoRouter(SidecarOverlay):
             for name in ("domain", ADMIN, USER)
         }
 
-    def check_here(self, provider: str) -> None:
+    def check_here(self, *, outside: bool) -> None:
         """See Overlay: the packages have to be given."""
         self._packages = packages.find(self._debs)
 

@@ -83,4 +83,4 @@ def test_the_scenario_names_its_remedy() -> None:
     """Symptom: a skip that does not say what would help."""
     overlay = load(FOLDER, {})
     with pytest.raises(NotHereError, match="not given"):
-        overlay.check_here("namespace")
+        overlay.check_here(outside=False)

@@ -118,13 +118,13 @@ class TailscaleSidecars(SidecarOverlay):
         """The path that two members on different nodes take through this NAT."""
         return nats.PATHS[self.nat]
 
-    def check_here(self, provider: str) -> None:
-        """Refuse a control plane outside the lab on nodes that reach nothing outside: namespaced ones."""
-        if self.control == EMBEDDED or provider != "namespace" or self._inside():
+    def check_here(self, *, outside: bool) -> None:
+        """Refuse a control plane outside the lab on nodes that reach nothing outside."""
+        if self.control == EMBEDDED or outside or self._inside():
             return
         raise NotHereError(
-            f"namespaced nodes reach nothing outside their lab, so not control={self.control}",
-            "use machines with a way there (--provider), or -O tailscale.control=embedded",
+            f"these nodes reach nothing outside their lab, so not control={self.control}",
+            "use machines with a way there (--inventory), or -O tailscale.control=embedded",
         )
 
     def _inside(self) -> bool:

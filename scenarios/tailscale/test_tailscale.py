@@ -231,7 +231,7 @@ class TestLogin:
         keys.write_text(f"# for everybody\n{tailnet.secrets()[0].reveal()}\n")
         url = f"http://{lab.node(CONTROL).address}:{CONTROL_PORT}"
         theirs = made(control=url, keys=str(keys))
-        theirs.check_here(lab.provider)
+        theirs.check_here(outside=False)
         with newcomer(lab, theirs, "by-url") as (node, name):
             tailnet.trust(node, name)  # a server of the user's has a certificate that everybody knows
             address = theirs.join(node, name)
@@ -276,9 +276,9 @@ class TestOptions:
         for control in ("vendor", "https://headscale.example"):
             theirs = made(control=control, keys=str(tmp_path / "keys"))
             with pytest.raises(NotHereError, match=r"reach nothing outside.*control=embedded"):
-                theirs.check_here("namespace")
-            theirs.check_here("inventory")
-        made().check_here("namespace")
+                theirs.check_here(outside=False)
+            theirs.check_here(outside=True)
+        made().check_here(outside=False)
 
     def test_what_is_read_of_a_refusal(self) -> None:
         assert members.refusal("\nbackend error: invalid key: API key does not exist\n") == (

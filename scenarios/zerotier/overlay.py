@@ -100,7 +100,7 @@ class ZeroTier(SidecarOverlay):
         self._secrets: dict[tuple[str, str], Secret] = {}
         self.main = options.network  # the id of the network that all sidecars join
 
-    def check_here(self, provider: str) -> None:
+    def check_here(self, *, outside: bool) -> None:
         """See Overlay."""
         real = "use -O zerotier.node=one"
         given = "name it with -O zerotier.one=FILE: the program, or an image from the paper's Dockerfile"
@@ -108,8 +108,8 @@ class ZeroTier(SidecarOverlay):
             raise NotHereError("zerotier-one is not given", given)
         if self._options.node == "core" and self._options.network:
             raise NotHereError("our daemon never speaks to the public planet", real)
-        if self._options.network and provider == "namespace":
-            raise NotHereError("namespaced nodes have no way to the public planet", "use machines of yours")
+        if self._options.network and not outside:
+            raise NotHereError("these nodes have no way to the public planet", "use machines of yours")
         if self._options.node == "core" and platform.machine() != "x86_64":
             raise NotHereError(f"libzt's wheel is not for {platform.machine()}", real)
 

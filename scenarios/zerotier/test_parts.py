@@ -82,7 +82,7 @@ def test_what_cannot_run_here(given: dict[str, str], why: str) -> None:
     """Symptom: a variant that cannot run fails, or passes, in place of a skip that names the remedy."""
     overlay = load(FOLDER, {FOLDER.name: given})
     with pytest.raises(NotHereError, match=why) as told:
-        overlay.check_here("namespace")
+        overlay.check_here(outside=False)
     assert told.value.remedy
 
 

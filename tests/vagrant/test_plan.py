@@ -200,6 +200,15 @@ def test_boxes() -> None:
         provider("vagrant", Settings(box="bargee"))
 
 
+def test_who_has_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Symptom: a scenario asks for its vendor's servers from machines that have only each other."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not provider("vagrant").outside
+    assert not provider("namespace").outside
+    (tmp_path / "vagrant").touch(mode=0o755)
+    assert provider("vagrant").outside
+
+
 def test_barge_without_virtualbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Symptom: a download is tried where there is neither Vagrant nor a network."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
