@@ -59,11 +59,16 @@ def test(vm: bool, soak: bool) -> int:
 
 @contextmanager
 def boxes_meanwhile() -> Iterator[None]:
-    """Build in the background what VMs boot from, and wait for it at the end.
+    """Build in the background what VMs of our own boot from, and wait for it at the end.
 
     It says nothing, lest two should write on one terminal: what is still missing afterwards is built then, or
     said then.
     """
+    from fixtures.providers.vagrant.provider import VagrantProvider
+
+    if not VagrantProvider().stand.embedded:
+        yield
+        return
     command = [sys.executable, "-m", "overlab", "vm-box", *TELLING]
     with subprocess.Popen(
         command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
