@@ -166,12 +166,13 @@ def rows(results: Iterable[Result]) -> list[Row]:
 def columns(found: Sequence[Row]) -> list[str]:
     """Return the columns of the matrix: set-up, control, probes in the order first met, faults, tests.
 
-    What only one of several scenarios asks compares nothing: it stands in that scenario's own part.
+    What only one of several scenarios asks, on one kind of machine, compares nothing: it stands in that
+    scenario's own part.
     """
-    askers: dict[str, set[str]] = {}
+    askers: dict[str, set[tuple[str, str]]] = {}
     for row in found:
         for name in row.cells:
-            askers.setdefault(name, set()).add(row.key.scenario)
+            askers.setdefault(name, set()).add((row.key.scenario, row.key.provider))
     several = len({row.key.scenario for row in found if not row.was_skipped}) > 1
     counted = [*COUNTED, TESTS]
     probes = [n for n in askers if n not in counted and (len(askers[n]) > 1 or not several)]

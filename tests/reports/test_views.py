@@ -132,6 +132,14 @@ def test_what_one_scenario_asks_stands_apart_from_the_matrix() -> None:
     assert "wireguard alone: " in render(a_night())
 
 
+def test_kinds_of_machines_stand_side_by_side() -> None:
+    """Symptom: VMs are measured beside namespaced nodes, and no column holds the figures of both."""
+    elsewhere = [result(provider="vagrant"), result(provider="vagrant", probe="ttl", value=62)]
+    found = rows([*a_night(), *elsewhere, result(probe="ttl", value=62), result(probe="wg-port", value=1)])
+    assert "ttl" in columns(found)
+    assert "wg-port" not in columns(found), "it is asked on one kind only"
+
+
 def test_details_are_one_line_each_with_reason_and_remedy() -> None:
     lines = render(a_night(), width=100).splitlines()
     (found,) = [line for line in lines if line.startswith("✘ swarm")]
