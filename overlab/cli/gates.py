@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 
 from overlab.cli.running import run_here, run_pytest
 from overlab.errors import FAILED
-from overlab.paths import CHECKOUT
 
 GATES = (
     ("ruff check", ["ruff", "check", "."]),
@@ -42,47 +39,16 @@ def test(vm: bool, soak: bool) -> int:
             return FAILED
     marks = [] if soak else ["-m", "not soak"]
     if not vm:
-        _set_up("namespace", ())
-        return _run("namespace", ["tests", "scenarios", "--costs", *marks])
+        return _run("namespace", (), ["tests", "scenarios", "--costs", *marks])
     from reports.files import new_run_id
 
     together = f"--run={new_run_id()}"
-    _set_up("namespace", TELLING)
-    with boxes_meanwhile():
-        here = _run("namespace", [*FOLDERS, "-m", "vm", together])
-    if here:
-        return here
-    _set_up("vagrant", TELLING)
+    here = _run("namespace", TELLING, [*FOLDERS, "-m", "vm", together])
     # One after the other: machines that compute side by side on two processors only wait for each other.
-    return _run("vagrant", [*FOLDERS, OURS, "-m", "vm", together])
+    return here or _run("vagrant", TELLING, [*FOLDERS, OURS, "-m", "vm", together])
 
 
-@contextmanager
-def boxes_meanwhile() -> Iterator[None]:
-    """Build in the background what VMs of our own boot from, and wait for it at the end.
-
-    It says nothing, lest two should write on one terminal: what is still missing afterwards is built then, or
-    said then.
-    """
-    from fixtures.providers.vagrant.provider import VagrantProvider
-
-    if not VagrantProvider().stand.embedded:
-        yield
-        return
-    command = [sys.executable, "-m", "overlab", "vm-box", *TELLING]
-    with subprocess.Popen(
-        command, cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as child:
-        try:
-            yield
-        except BaseException:
-            child.terminate()
-            raise
-        if child.poll() is None:
-            click.echo("waiting for the VMs' boxes", err=True)
-
-
-def _set_up(name: str, scenarios: Sequence[str]) -> None:
+def _run(name: str, scenarios: Sequence[str], arguments: Sequence[str]) -> int:
     from fixtures.providers.catalogue import provider
     from overlab.cli.preparing import announce, choose, set_up
 
@@ -91,7 +57,4 @@ def _set_up(name: str, scenarios: Sequence[str]) -> None:
     chosen = choose(scenarios, (), None)
     announce(kind, chosen)
     set_up(kind, chosen)
-
-
-def _run(name: str, arguments: Sequence[str]) -> int:
     return run_pytest([*arguments, f"--provider={name}"])
