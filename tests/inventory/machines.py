@@ -30,7 +30,8 @@ NETWORK = IPv4Network("192.168.50.0/24")
 OURS = IPv4Address("192.168.50.1")
 FOLDER = "tests/inventory/machine"
 # Where files of a machine may differ: what its kernel and its engine keep, logs, and the ssh server's traces.
-NOT_FILES = ("/proc", "/sys", "/dev", "/var/log", "/var/lib/docker", "/run/docker", "/run/containerd")
+ENGINES = ("/var/lib/docker", "/run/docker", "/var/lib/containerd", "/run/containerd")
+NOT_FILES = ("/proc", "/sys", "/dev", "/var/log", *ENGINES)
 SNAPSHOT = {
     "packages": "dpkg-query -W",
     "links": "ip -o link | sed 's/@if[0-9]*//; s/^[0-9]*: //; s/ qlen.*//'",
