@@ -34,14 +34,14 @@ def start(node: Node, topology: Topology) -> None:
     ways = f'Upstream none "{topology.network}"\nUpstream http {parent}\n'
     node.put("/etc/tinyproxy/local.conf", _config(LOCAL, ways))
     for name, at in (("local", f"{node.address}:{LOCAL}"), ("external", parent)):
-        node.put(f"/root/proxy_{name}.sh", f"export http_proxy=http://{at} https_proxy=http://{at}\n")
+        node.put(f"/opt/proxy_{name}.sh", f"export http_proxy=http://{at} https_proxy=http://{at}\n")
     _serve(node, "tinyproxy", "local", LOCAL)
 
 
 def stop(node: Node) -> None:
     """Undo `start`."""
     node.stop_service("tinyproxy")
-    node.run(["rm", "-f", "/root/proxy_local.sh", "/root/proxy_external.sh", "/etc/tinyproxy/local.conf"])
+    node.run(["rm", "-f", "/opt/proxy_local.sh", "/opt/proxy_external.sh", "/etc/tinyproxy/local.conf"])
 
 
 def start_outside(node: Node) -> None:

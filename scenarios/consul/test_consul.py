@@ -38,7 +38,7 @@ from scenarios.questions import SHORT_S
 IMAGE = "net-tools"
 CONTEXT = Path(__file__).with_name("net-tools")
 TAR = f"{SHARED}/{IMAGE}.tar"
-BUILD = f". /root/proxy_local.sh && docker build --build-arg http_proxy -t {IMAGE} /root/{IMAGE}"
+BUILD = f". /opt/proxy_local.sh && docker build --build-arg http_proxy -t {IMAGE} /opt/{IMAGE}"
 ASKED_FIRST_MS = 800  # with app_solicit at 1 the wire is asked one retransmission (1 s) later
 
 
@@ -174,8 +174,8 @@ class TestNetTools:
     ) -> None:
         """Built on node1, handed over in the shared folder, and each node's page is seen from the other."""
         builder = lab.node("node1")
-        builder.put(f"/root/{IMAGE}/Dockerfile", (CONTEXT / "Dockerfile").read_text())
-        builder.put(f"/root/{IMAGE}/sources.list", f"deb [trusted=yes] http://{proxies.MIRROR}/ ./\n")
+        builder.put(f"/opt/{IMAGE}/Dockerfile", (CONTEXT / "Dockerfile").read_text())
+        builder.put(f"/opt/{IMAGE}/sources.list", f"deb [trusted=yes] http://{proxies.MIRROR}/ ./\n")
         built = builder.sh(BUILD)
         facts = json.loads(builder.run(["docker", "image", "inspect", IMAGE], quiet=True).out)[0]["Config"]
         command = facts["Cmd"][-1].rpartition("exec ")[2]

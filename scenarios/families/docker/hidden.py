@@ -47,27 +47,25 @@ class Member:
 
 
 def inspect(node: Node, network: str) -> dict[str, Any]:
-    """Return what a node's engine says of a network."""
-    shown: list[dict[str, Any]] = json.loads(
-        node.run(["docker", "network", "inspect", network], quiet=True).out
-    )
-    return shown[0]
-
-
-def identity(node: Node, network: str) -> str:
-    """Return a network's id, as soon as the node's engine knows the network.
+    """Return what a node's engine says of a network, as soon as it knows the network.
 
     An engine on a store asks its store each time, and says "No such network" when that does not answer at
     once: a member that is elected, or one that is just back and has not read all of its log.
     """
 
-    def told() -> str:
-        shown = node.run(["docker", "network", "inspect", network], check=False, quiet=True)
-        if shown.status != 0:
-            raise NotYet(shown.err.strip() or f"status {shown.status}")
-        return str(json.loads(shown.out)[0]["Id"])
+    def told() -> dict[str, Any]:
+        done = node.run(["docker", "network", "inspect", network], check=False, quiet=True)
+        if done.status != 0:
+            raise NotYet(done.err.strip() or f"status {done.status}")
+        shown: list[dict[str, Any]] = json.loads(done.out)
+        return shown[0]
 
     return wait_for(f"network {network} on {node}", told, within=limit("overlay"))
+
+
+def identity(node: Node, network: str) -> str:
+    """Return a network's id; see `inspect`."""
+    return str(inspect(node, network)["Id"])
 
 
 def namespace(node: Node, network_id: str) -> str:
